@@ -1,0 +1,46 @@
+"""Errors meant for the user: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CapacityError",
+    "ConfigError",
+    "DeviceError",
+    "ImageError",
+    "InputError",
+    "MismatchError",
+    "ModelError",
+    "TermacError",
+]
+
+
+class TermacError(Exception):
+    """Base of all errors that the command line prints as one line, exit code 2."""
+
+
+class ConfigError(TermacError):
+    """An unknown preset, key or value, or a configuration that cannot be built."""
+
+
+class ModelError(TermacError):
+    """A model file that cannot be read or holds something unsupported; names the node."""
+
+
+class InputError(TermacError):
+    """Input or calibration data of the wrong shape, type or content."""
+
+
+class CapacityError(TermacError):
+    """A network that does not fit the memories of a configuration; says by how much."""
+
+
+class ImageError(TermacError):
+    """An image folder that is incomplete, damaged or made for another configuration."""
+
+
+class DeviceError(TermacError):
+    """The accelerator (or its simulator) reported an error."""
+
+
+class MismatchError(TermacError):
+    """Device and golden model disagree; names layer, tile, channel, pixel and values."""
