@@ -1,0 +1,237 @@
+"""The accelerator configuration: one frozen dataclass, read from TOML presets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+from termac.errors import ConfigError
+
+__all__ = ["Config", "load_config", "preset_names"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that fixes the generated hardware.
+
+    Parameters
+    ----------
+    name : str
+        Name of the preset; not part of the hash.
+    cell : str
+        Cell of the array. ``"bit_plane"``: one bit plane of the activations per cycle.
+    rows : int
+        Rows R of the array: output channels of a tile. A multiple of ``segments``.
+    columns : int
+        Combined columns C. A multiple of ``segments``.
+    lanes : int
+        Lanes alpha of a combined column: 1, 2, 4, 8 or 16.
+    segments : int
+        Segments S, 4 or 8: words read for one vector; the shortest vector time.
+    shared_rows : int
+        Neighbouring rows that share one lane register: 1 or 2.
+    activation_depth : int
+        Words of the activation memory; a word is ``word_bytes`` bytes.
+    weight_depth : int
+        Words of the weight memory. A tile takes ``columns`` words of R weights.
+    parameter_depth : int
+        Output channels whose parameters fit, per drain lane.
+    accumulator_depth : int
+        Vectors (output pixels) that are accumulated before weights change: one chunk.
+    program_depth : int
+        32-bit words of the program memory.
+    tap_depth : int
+        Words of the tap table. A pass takes ``segments`` words.
+
+    Raises
+    ------
+    ConfigError
+        If a value or a combination of values cannot be built; the message names the key.
+    """
+
+    name: str
+    cell: str = "bit_plane"
+    rows: int
+    columns: int
+    lanes: int
+    segments: int = 8
+    shared_rows: int = 1
+    activation_depth: int
+    weight_depth: int
+    parameter_depth: int
+    accumulator_depth: int = 128
+    program_depth: int
+    tap_depth: int
+
+    def __post_init__(self) -> None:
+        def check(good: bool, key: str, rule: str) -> None:
+            if not good:
+                raise ConfigError(
+                    f"config {self.name!r}: {key} must be {rule}, not {getattr(self, key)!r}"
+                )
+
+        for field in fields(self):
+            if field.type == "int":
+                value = getattr(self, field.name)
+                check(
+                    isinstance(value, int) and not isinstance(value, bool) and value > 0,
+                    field.name,
+                    "a positive integer",
+                )
+        check(self.cell == "bit_plane", "cell", "'bit_plane'")
+        check(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
+        check(self.segments in (4, 8), "segments", "4 or 8")
+        check(self.shared_rows in (1, 2), "shared_rows", "1 or 2")
+        check(self.rows % self.segments == 0, "rows", f"a multiple of segments={self.segments}")
+        check(
+            self.columns % self.segments == 0, "columns", f"a multiple of segments={self.segments}"
+        )
+        check(self.rows <= 256, "rows", "at most 256")
+        check(self.columns <= 128, "columns", "at most 128")
+        check(
+            self.word_bytes % self.segments == 0,
+            "lanes",
+            f"such that lanes*columns/segments (now {self.word_bytes} bytes, a memory word) "
+            f"is a multiple of segments={self.segments}",
+        )
+        check(
+            self.word_bytes % self.rows == 0 or self.rows % self.word_bytes == 0,
+            "rows",
+            f"a multiple or a divisor of the {self.word_bytes} bytes of a memory word "
+            "(lanes*columns/segments)",
+        )
+        for key, limit in (
+            ("activation_depth", 1 << 16),
+            ("weight_depth", 1 << 20),
+            ("parameter_depth", 1 << 16),
+            ("accumulator_depth", 1 << 10),
+            ("program_depth", 1 << 16),
+            ("tap_depth", 1 << 16),
+        ):
+            check(getattr(self, key) <= limit, key, f"at most {limit}")
+        check(self.weight_depth >= self.columns, "weight_depth", "at least one tile (columns)")
+        check(self.tap_depth >= self.segments, "tap_depth", "at least one pass (segments)")
+        check(self.activation_depth >= 2, "activation_depth", "at least 2")
+        check(self.accumulator_depth >= 2, "accumulator_depth", "at least 2")
+        check(self.parameter_depth >= self.segments, "parameter_depth", "at least segments")
+        check(self.program_depth >= 64, "program_depth", "at least 64")
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes W of an activation memory word: lanes * columns / segments."""
+        return self.lanes * self.columns // self.segments
+
+    @property
+    def banks(self) -> int:
+        """Byte banks of the activation memory: bank b feeds columns b*S .. b*S+S-1."""
+        return self.columns // self.segments
+
+    @property
+    def drains(self) -> int:
+        """Drain lanes: drain g serves rows g*S .. g*S+S-1."""
+        return self.rows // self.segments
+
+    @property
+    def unit(self) -> int:
+        """Bytes of one write or residual unit: what one drain and one bank have in common."""
+        return min(self.segments, self.lanes)
+
+    @property
+    def lane_width(self) -> int:
+        """Bits of a lane select."""
+        return self.lanes.bit_length() - 1
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a stored weight: value and lane select."""
+        return 8 + self.lane_width
+
+    @property
+    def sum_width(self) -> int:
+        """Bits of the partial sum of one bit plane along a row."""
+        return 8 + (self.columns - 1).bit_length()
+
+    @property
+    def result_width(self) -> int:
+        """Bits of the sum of one vector at the row end, 8 planes accumulated."""
+        return self.sum_width + 8
+
+    @property
+    def words_per_tile(self) -> int:
+        """Output words that one row tile fills: R/W, at least 1."""
+        return max(1, self.rows // self.word_bytes)
+
+    @property
+    def tiles_per_word(self) -> int:
+        """Row tiles that share one output word: W/R, at least 1."""
+        return max(1, self.word_bytes // self.rows)
+
+    @property
+    def cells(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of every parameter but the name."""
+        values = asdict(self)
+        del values["name"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def hash32(self) -> int:
+        """First 32 bits of the digest: the CONFIG_HASH register."""
+        return int(self.digest[:8], 16)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    folder = resources.files("termac.arch").joinpath("presets")
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name[-5:] == ".toml")
+
+
+def load_config(name: str | Path) -> Config:
+    """Read a preset by name, or any TOML file by path.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset or file, it is not TOML, or a key is unknown or missing.
+    """
+    text_name = str(name)
+    if text_name in preset_names():
+        source = resources.files("termac.arch").joinpath("presets", f"{text_name}.toml")
+        text, where = source.read_text(), text_name
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(
+                f"no preset and no file named {text_name!r}; presets: {', '.join(preset_names())}"
+            )
+        try:
+            text, where = path.read_text(), path.stem
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{text_name}: cannot be read: {error}") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{text_name}: not valid TOML: {error}") from None
+    known = {field.name: field for field in fields(Config)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{text_name}: unknown key {key!r}; known: {', '.join(known)}")
+    values.setdefault("name", where)
+    missing = [
+        key for key in ("rows", "columns", "lanes", "activation_depth", "weight_depth",
+                        "parameter_depth", "program_depth", "tap_depth") if key not in values
+    ]  # fmt: skip
+    if missing:
+        raise ConfigError(f"{text_name}: missing key {missing[0]!r}")
+    for key, value in values.items():
+        wanted = str if known[key].type == "str" else int
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ConfigError(f"{text_name}: {key} must be of type {wanted.__name__}")
+    return Config(**values)

@@ -1,0 +1,94 @@
+"""Records that travel inside the accelerator: from the sequencer to the drain lanes.
+
+Software does not pack these; the simulator's benches and the hardware share them.
+"""
+
+from __future__ import annotations
+
+from termac.arch.config import Config
+from termac.arch.layout import Field, Layout
+from termac.arch.program import PARAMETER, TABLE_ENTRIES
+
+__all__ = [
+    "DRAIN_LAYER",
+    "TABLE_WRITE",
+    "destination_layout",
+    "parameter_write_layout",
+    "vector_layout",
+]
+
+
+def _address(name: str, depth: int, doc: str) -> Field:
+    """Field that addresses ``depth`` places, at least one bit wide."""
+    return Field(name, max(1, (depth - 1).bit_length()), doc=doc)
+
+
+def vector_layout(config: Config) -> Layout:
+    """What a drain lane must know about one vector."""
+    return Layout(
+        "vector",
+        (
+            _address("index", config.accumulator_depth, "position of the vector in its chunk"),
+            Field("sum_first", 1, doc="overwrite the accumulators instead of adding"),
+            Field("sum_last", 1, doc="sums are complete: requantize"),
+            Field("pool_first", 1, doc="first position of a pooling window (with sum_last)"),
+            Field("pool_last", 1, doc="last position of a pooling window: write the output"),
+            _address("parameters", config.parameter_depth, "first parameter of the row tile"),
+        ),
+    )
+
+
+def destination_layout(config: Config) -> Layout:
+    """Where a drain lane's S bytes of one vector go."""
+    return Layout(
+        "destination",
+        (
+            _address("address", config.activation_depth, "word of the activation memory"),
+            _address("phase", config.tiles_per_word, "part of the word the row tile fills"),
+            Field("enable", 1, doc="write the bytes; 0: beyond the output's blocks"),
+        ),
+    )
+
+
+DRAIN_LAYER = Layout(
+    "drain_layer",
+    (
+        Field("out_zero", 8, signed=True, doc="zero point of the (convolution) output"),
+        Field("low", 8, signed=True, doc="lower clamp of the (convolution) output"),
+        Field("high", 8, signed=True, doc="upper clamp of the (convolution) output"),
+        Field("residual", 1, doc="add a residual tensor"),
+        Field("add_multiplier", 32, signed=True, doc="Q31 multiplier of the addition"),
+        Field("add_shift", 5, doc="right shift of the addition"),
+        Field("add_zero", 8, signed=True, doc="zero point after the residual addition"),
+        Field("add_low", 8, signed=True, doc="lower clamp after the residual addition"),
+        Field("add_high", 8, signed=True, doc="upper clamp after the residual addition"),
+        Field("align", 3, doc="left shift of stored outputs: 8 - output bits"),
+    ),
+)
+"""Constants of a layer that every drain lane reads; fields as in the layer descriptor."""
+
+TABLE_WRITE = Layout(
+    "table_write",
+    (
+        Field("enable", 1),
+        Field(
+            "address",
+            (2 * TABLE_ENTRIES - 1).bit_length(),
+            doc="0..255 convolution table, 256..511 residual table; by the byte as unsigned",
+        ),
+        Field("data", 32, signed=True),
+    ),
+)
+"""Port that loads the residual operand tables."""
+
+
+def parameter_write_layout(config: Config) -> Layout:
+    """Port that loads the channel parameters of a drain lane."""
+    return Layout(
+        "parameter_write",
+        (
+            Field("enable", 1),
+            _address("address", config.parameter_depth, "place in the drain's own memory"),
+            Field("data", PARAMETER.width, doc="a PARAMETER record"),
+        ),
+    )

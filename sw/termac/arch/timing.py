@@ -1,0 +1,119 @@
+"""Distances in cycles that hardware is built from and the cycle prediction counts with.
+
+The array runs in lockstep, so every distance is a constant of the configuration. The prediction
+of a layer is a sum over its passes; it equals the simulated count exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from termac.arch.config import Config
+from termac.arch.program import DESCRIPTOR_WORDS, TABLE_ENTRIES
+
+__all__ = [
+    "DRAIN_LATENCY",
+    "ISSUE_LATENCY",
+    "LayerTiming",
+    "drain_cycles",
+    "layer_cycles",
+    "program_cycles",
+    "reload_cycles",
+    "row_latency",
+    "swap_to_shift",
+]
+
+ISSUE_LATENCY = 3
+"""From the issue of a read in the engine to the read request at bank 0."""
+
+DRAIN_LATENCY = 21
+"""From the first result of a vector at a drain to its first byte at the assembling stage."""
+
+FEED_LATENCY = 2
+"""From a read request at a bank to the first plane at the array."""
+
+CELL_LATENCY = 3
+"""From the lanes of a column to its partial sum: lane, bit and sum register."""
+
+PROGRAM_OVERHEAD = 2
+"""Reading and checking the header."""
+
+END_OVERHEAD = 2
+"""Fetching the END word."""
+
+
+def row_latency(config: Config) -> int:
+    """From the issue of a vector to the plane sum of its first plane at the end of row 0."""
+    return ISSUE_LATENCY + FEED_LATENCY + CELL_LATENCY + config.columns - 1
+
+
+def swap_to_shift(config: Config) -> int:
+    """From the issue of a pass to the first read of the next tile's weights.
+
+    The swap token reaches the last column of the last row of a group, S/shared_rows - 1 hops
+    below its first row; the shadow registers are free in the cycle after.
+    """
+    group = config.segments // config.shared_rows
+    return ISSUE_LATENCY + FEED_LATENCY + (config.columns - 1) + (group - 1)
+
+
+def reload_cycles(config: Config) -> int:
+    """Shortest time from one pass to the next: swap, then shift C weights through every row."""
+    return swap_to_shift(config) + 1 + max(0, config.columns - 5)
+
+
+def drain_cycles(config: Config) -> int:
+    """Waiting time after the last issue of a layer until its last byte is in memory."""
+    return (
+        row_latency(config)
+        + config.rows // config.shared_rows
+        + DRAIN_LATENCY
+        + 2 * config.segments
+        + 8
+    )
+
+
+@dataclass(frozen=True)
+class LayerTiming:
+    """What the duration of a layer depends on.
+
+    Parameters
+    ----------
+    row_tiles : row tiles
+    vectors : output pixels
+    last : per pass, whether it completes sums (``PASS.sum_last``)
+    time, last_time : cycles per vector, otherwise and in passes that complete sums
+    residual : operand tables are loaded first
+    """
+
+    row_tiles: int
+    vectors: int
+    last: Sequence[bool]
+    time: int
+    last_time: int
+    residual: bool
+
+
+def layer_cycles(config: Config, layer: LayerTiming) -> int:
+    """Cycles of one layer, from the fetch of its descriptor to the end of its drain."""
+    setup = DESCRIPTOR_WORDS + 3 + ((2 * TABLE_ENTRIES + 1) if layer.residual else 0)
+    fill = 3 + max(0, config.columns - 5)  # record, decode, first tile
+    reload = reload_cycles(config)
+    depth = config.accumulator_depth
+    full, rest = divmod(layer.vectors, depth)
+    passes = 0
+    for count, times in ((depth, full), (rest, 1 if rest else 0)):
+        for last in layer.last:
+            issue = count * (layer.last_time if last else layer.time)
+            passes += times * max(issue, reload)
+    passes *= layer.row_tiles
+    # Nothing is loaded behind the last pass, so it is not held back by the interlock.
+    final = (rest or depth) * (layer.last_time if layer.last[-1] else layer.time)
+    passes += final - max(final, reload)
+    return setup + fill + passes + drain_cycles(config)
+
+
+def program_cycles(config: Config, layers: Sequence[LayerTiming]) -> int:
+    """Cycles of a whole program: the CYCLES register when it is done."""
+    return PROGRAM_OVERHEAD + sum(layer_cycles(config, layer) for layer in layers) + END_OVERHEAD
