@@ -1,0 +1,78 @@
+"""The model files that come with the package: operators, metadata, size and accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import termac
+from onnx.reference import ReferenceEvaluator
+from termac import datasets
+
+FOLDER = Path(termac.__file__).parent / "models"
+SHAPES = {"digits": (1, 8, 8), "lenet5": (1, 28, 28)}
+OPERATORS = {"Conv", "Gemm", "Relu", "MaxPool", "AveragePool", "Add", "Reshape"}
+
+
+def load(name):
+    return onnx.load(FOLDER / f"{name}.onnx")
+
+
+def predictions(name, images):
+    (scores,) = ReferenceEvaluator(load(name)).run(None, {"input": images})
+    return scores.argmax(1)
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_is_plain_and_self_contained(name):
+    model = load(name)
+    onnx.checker.check_model(model, full_check=True)
+    assert {node.op_type for node in model.graph.node} <= OPERATORS
+    (source,) = model.graph.input
+    batch, *sample = source.type.tensor_type.shape.dim
+    assert batch.dim_param == "batch"
+    assert tuple(size.dim_value for size in sample) == SHAPES[name]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_metadata_says_how_to_scale_the_input(name):
+    model = load(name)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties["input_full_scale"] == {"digits": "16", "lenet5": "255"}[name]
+    assert (properties["input_mean"], properties["input_std"]) == ("0", "1")
+    assert "Input NCHW, pixel /" in model.doc_string
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_holds_no_trace_of_the_machine_it_was_made_on(name):
+    content = (FOLDER / f"{name}.onnx").read_bytes()
+    for mark in (b"site-packages", b"stack_trace", b".py", b"torch.nn", b"/home", b"File \""):
+        assert mark not in content
+
+
+@pytest.mark.parametrize(("name", "limit"), [("digits", 200_000), ("lenet5", 260_000)])
+def test_is_small(name, limit):
+    assert (FOLDER / f"{name}.onnx").stat().st_size < limit
+
+
+def test_digits_exercises_every_kind_of_layer():
+    assert {node.op_type for node in load("digits").graph.node} == OPERATORS
+
+
+def test_digits_accuracy():
+    pytest.importorskip("sklearn")
+    test = datasets.digits().test
+    assert (predictions("digits", test.images) == test.labels).mean() >= 0.975
+
+
+def test_lenet5_accuracy():
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
+    if not folder.is_dir():
+        pytest.skip("no MNIST files beside the project")
+    test = datasets.mnist(folder).test[np.arange(0, 10000, 10)]
+    assert (predictions("lenet5", test.images) == test.labels).mean() >= 0.985
