@@ -1,0 +1,52 @@
+"""Handing a record from drain to drain in step with the results."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Handoff"]
+
+
+class Handoff(wiring.Component):
+    """A chain of ``count`` stages; each hands its record on ``delay`` cycles after it started.
+
+    A stage keeps its record until its next start. Starts are at least ``delay`` cycles apart, so
+    one register per stage is enough: the next stage takes the record in the very cycle in which a
+    new one may arrive.
+
+    Members
+    -------
+    start, record
+        Start of stage 0, and its record, valid in that cycle.
+    starts : count bits
+        Start of each stage: stage 0 in the cycle after ``start``, stage k ``k * delay`` later.
+    records : count x record
+        Record of each stage, valid from its start until its next start.
+    """
+
+    def __init__(self, layout, *, count, delay, module_name):
+        self.count = count
+        self.delay = delay
+        self.module_name = module_name
+        super().__init__({
+            "start": In(1),
+            "record": In(layout),
+            "starts": Out(count),
+            "records": Out(data.ArrayLayout(layout, count)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        start, record = self.start, self.record
+        for stage in range(self.count):
+            with m.If(start):
+                m.d.sync += self.records[stage].eq(record)
+            m.d.sync += self.starts[stage].eq(start)
+            if stage + 1 < self.count:
+                token = self.starts[stage]
+                for step in range(self.delay - 1):
+                    later = Signal(name=f"token_{stage}_{step}")
+                    m.d.sync += later.eq(token)
+                    token = later
+                start, record = token, self.records[stage]
+        return m

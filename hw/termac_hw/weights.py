@@ -1,0 +1,76 @@
+"""Weight memory of one drain group: S rows wide, read in bursts of C words."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+__all__ = ["WeightBank", "WeightRequest"]
+
+
+class WeightRequest(data.StructLayout):
+    """Read of one weight word: ``address`` and ``valid``."""
+
+    def __init__(self, config):
+        super().__init__({"address": ceil_log2(config.weight_depth), "valid": 1})
+
+
+class WeightBank(wiring.Component):
+    """Weights of rows g*S .. g*S+S-1; a read request walks from bank to bank.
+
+    The activations of group g arrive S/shared_rows cycles after those of group g-1, so the request
+    is delayed by as much and the weights themselves never are.
+
+    Members
+    -------
+    request, request_out : WeightRequest
+        From the loader or the previous bank; to the next bank, S/shared_rows cycles later.
+    shift, weights
+        To the array, one cycle after ``request``: shift enable and S weights.
+    host_write, host_address, host_data
+        Write port of the host.
+    """
+
+    module_name = "termac_weight_bank"
+
+    def __init__(self, config):
+        self.config = config
+        self.request_layout = WeightRequest(config)
+        width = config.segments * config.weight_width
+        super().__init__({
+            "request": In(self.request_layout),
+            "request_out": Out(self.request_layout),
+            "shift": Out(1),
+            "weights": Out(width),
+            "host_write": In(1),
+            "host_address": In(ceil_log2(config.weight_depth)),
+            "host_data": In(width),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.words = words = Memory(
+            shape=unsigned(config.segments * config.weight_width),
+            depth=config.weight_depth,
+            init=[],
+        )
+        read = words.read_port(domain="sync")
+        write = words.write_port()
+        stage = self.request
+        for _ in range(config.segments // config.shared_rows):
+            delayed = Signal(self.request_layout)
+            m.d.sync += delayed.eq(stage)
+            stage = delayed
+        m.d.comb += [
+            self.request_out.eq(stage),
+            read.addr.eq(self.request.address),
+            read.en.eq(1),
+            self.weights.eq(read.data),
+            write.addr.eq(self.host_address),
+            write.data.eq(self.host_data),
+            write.en.eq(self.host_write),
+        ]
+        m.d.sync += self.shift.eq(self.request.valid)
+        return m
