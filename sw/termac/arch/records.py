@@ -11,6 +11,7 @@ from termac.arch.program import PARAMETER, TABLE_ENTRIES
 
 __all__ = [
     "DRAIN_LAYER",
+    "SCALE",
     "TABLE_WRITE",
     "destination_layout",
     "parameter_write_layout",
@@ -66,6 +67,15 @@ DRAIN_LAYER = Layout(
     ),
 )
 """Constants of a layer that every drain lane reads; fields as in the layer descriptor."""
+
+SCALE = Layout(
+    "scale",
+    (
+        Field("multiplier", 31, doc="Q31 mantissa without its sign, which is never set"),
+        Field("shift", 5, doc="rounding right shift after the multiplication"),
+    ),
+)
+"""How a drain keeps multiplier and shift of a channel: 36 bits, one block RAM wide."""
 
 TABLE_WRITE = Layout(
     "table_write",
