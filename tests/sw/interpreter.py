@@ -1,0 +1,193 @@
+"""Executes a packed program in NumPy: the accelerator without its timing. For tests only.
+
+Everything is decoded from the words that a host writes into the memory window, through the layouts,
+so that an image which this runs correctly is an image that the hardware understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from termac.arch import (
+    DESCRIPTOR,
+    DESCRIPTOR_WORDS,
+    HEADER,
+    PARAMETER,
+    PASS,
+    TABLE_ENTRIES,
+    TAP,
+    Opcode,
+    split,
+    weight_layout,
+)
+from termac.arch.memory_map import MemoryMap, Region
+from termac.image import Image
+from termac.requantize import requantize
+
+
+class Interpreter:
+    """The memories of an accelerator, loaded with an image.
+
+    Members
+    -------
+    activations : uint8 [activation_depth, word_bytes]
+    """
+
+    def __init__(self, image: Image):
+        self.config = config = image.config
+        memory = MemoryMap(config)
+        window = np.zeros(memory.region_size * 8 // 4, np.uint32)
+        for blocks in image.blocks().values():
+            for block in blocks:
+                first = block.address // 4
+                window[first : first + len(block.words)] = block.words
+
+        def entries(region: Region) -> NDArray[np.uint32]:
+            data = window[region.base // 4 : (region.base + region.size) // 4]
+            shaped = data.reshape(-1, 1 << region.group_width, 1 << region.beat_width)
+            return shaped[: region.words, : region.groups, : region.beats]
+
+        self.program = [int(word) for word in entries(memory.program)[:, 0, 0]]
+        self.taps = [int(word) for word in entries(memory.taps)[:, 0, 0]]
+        self.weights = split(
+            np.ascontiguousarray(entries(memory.weights)), config.weight_width, config.segments
+        ).reshape(-1, config.rows)
+        self.parameters = np.ascontiguousarray(entries(memory.parameters))
+        self.activations = np.zeros((config.activation_depth, config.word_bytes), np.uint8)
+
+    def descriptors(self) -> Iterator[dict[str, int]]:
+        header = HEADER.unpack_one(self.program[0])
+        assert header["opcode"] == Opcode.HEADER
+        assert header["config"] == self.config.hash32 & ((1 << 28) - 1)
+        address = 1
+        while True:
+            opcode = HEADER.unpack_one(self.program[address])["opcode"]
+            if opcode == Opcode.END:
+                return
+            assert opcode == Opcode.LAYER
+            values: dict[str, int] = {}
+            for layout, word in zip(DESCRIPTOR, self.program[address:], strict=False):
+                values.update(layout.unpack_one(word))
+            yield values
+            address += DESCRIPTOR_WORDS
+
+    def run(self) -> Iterator[int]:
+        """Run descriptor by descriptor; yields the number of the one just completed."""
+        for number, layer in enumerate(self.descriptors()):
+            self._layer(layer)
+            yield number
+
+    def _tile(self, address: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Values and lanes, [rows, columns]."""
+        columns = self.config.columns
+        words = self.weights[address : address + columns]
+        assert len(words) == columns, "weights beyond their memory"
+        layout = weight_layout(self.config)
+        cells = [[layout.unpack_one(int(word)) for word in row] for row in words[::-1].T]
+        value = np.array([[cell["value"] for cell in row] for row in cells])
+        lane = np.array([[cell["lane"] for cell in row] for row in cells])
+        return value, lane
+
+    def _parameters(self, first: int) -> NDArray[np.int64]:
+        """Bias, multiplier, shift of every row, [3, rows]."""
+        rows = []
+        for drain in range(self.config.drains):
+            for entry in self.parameters[first : first + self.config.segments, drain]:
+                word = sum(int(beat) << (32 * i) for i, beat in enumerate(entry))
+                rows.append(list(PARAMETER.unpack_one(word).values()))
+        return np.array(rows, np.int64).T
+
+    def _fetch(self, address: NDArray[np.int64], absent: NDArray[np.bool_], pad: int) -> NDArray:
+        """Signed bytes of words, [n, word_bytes]; a read outside the memory is an error."""
+        wanted = address[~absent]
+        inside = (wanted >= 0) & (wanted < self.config.activation_depth)
+        assert inside.all(), "read beyond the activation memory"
+        words = self.activations[np.where(absent, 0, address)].view(np.int8)
+        return np.where(absent[:, None], np.int8(pad), words)
+
+    def _layer(self, d: dict[str, int]) -> None:
+        config = self.config
+        segments, width = config.segments, config.word_bytes
+        per_word, per_tile = config.tiles_per_word, config.words_per_tile
+        assert 1 <= d["planes"] <= 8
+        assert d["time"] >= max(d["planes"], segments)
+        assert d["last_time"] >= max(d["planes"], segments) + per_tile * 0
+        assert not d["residual"] or d["last_time"] >= segments + per_tile
+        vector = np.arange(d["vectors"])
+        line, column = np.divmod(vector, d["out_width"])
+        turn = d["out_width"] - 1
+        x0 = d["origin_x"] + column * d["stride_x"]
+        y0 = d["origin_y"] + line * d["stride_y"]
+        origin = d["in_origin"] + line * (d["in_wrap"] + turn * d["in_step"])
+        origin = origin + column * d["in_step"]
+        residual = d["residual_origin"] + column * d["residual_step"]
+        residual = residual + line * (d["residual_wrap"] + turn * d["residual_step"])
+        records = [
+            PASS.unpack_one(word)
+            for word in self.program[d["records"] : d["records"] + d["passes"]]
+        ]
+        tables = np.array(
+            self.program[d["table"] : d["table"] + 2 * TABLE_ENTRIES], np.uint32
+        ).view(np.int32)
+        results = []
+        for tile in range(d["row_tiles"]):
+            moved = tile // per_word
+            base = d["weights"] + tile * d["weights_tile"]
+            bias, multiplier, shift = self._parameters(d["parameters"] + tile * segments)
+            total = pooled = None
+            for number, record in enumerate(records):
+                value, lane = self._tile(base + record["weights"])
+                fetched = []
+                for s in range(segments):
+                    tap = TAP.unpack_one(self.taps[d["taps"] + number * segments + s])
+                    y, x = y0 + tap["dy"], x0 + tap["dx"]
+                    outside = (y < 0) | (y >= d["in_height"]) | (x < 0) | (x >= d["in_width"])
+                    address = origin + moved * d["in_tile"] + tap["offset"]
+                    words = self._fetch(address, outside | (not tap["valid"]), d["pad"])
+                    fetched.append(words >> np.int8(8 - d["planes"]))
+                data = np.stack(fetched, axis=1).astype(np.int64)  # [vectors, S, W]
+                c = np.arange(config.columns)
+                byte = c // segments * config.lanes + lane  # [rows, columns]
+                matrix = np.zeros((config.rows, segments, width), np.int64)
+                np.add.at(matrix, (np.arange(config.rows)[:, None], c % segments, byte), value)
+                sums = data.reshape(len(vector), -1) @ matrix.reshape(config.rows, -1).T
+                total = sums if record["sum_first"] else total + sums
+                if not record["sum_last"]:
+                    continue
+                out = requantize(total + bias, multiplier, shift) + d["out_zero"]
+                out = np.clip(out, d["low"], d["high"])
+                if d["residual"]:
+                    out = self._add(d, out, tables, residual, tile)
+                pooled = out if record["pool_first"] else np.maximum(pooled, out)
+                if record["pool_last"]:
+                    results.append((pooled << d["align"]).astype(np.uint8))
+                    self._write(d, results[-1], tile)
+
+    def _add(self, d, out, tables, residual, tile):
+        config = self.config
+        columns = []
+        for k in range(config.words_per_tile):
+            word = tile // config.tiles_per_word * config.words_per_tile + k
+            absent = not d["residual_low"] <= word < d["residual_high"]
+            words = self._fetch(residual + word, np.full(len(out), absent), d["residual_pad"])
+            part = tile % config.tiles_per_word * config.rows
+            columns.append(words[:, part : part + config.rows])
+        stored = np.concatenate(columns, axis=1).view(np.uint8).astype(np.int64)
+        terms = tables[out & 255].astype(np.int64) + tables[TABLE_ENTRIES + stored]
+        assert np.abs(terms).max() < 1 << 31
+        summed = requantize(terms, d["add_multiplier"], d["add_shift"]) + d["add_zero"]
+        return np.clip(summed, d["add_low"], d["add_high"])
+
+    def _write(self, d, result, tile):
+        config = self.config
+        for k in range(config.words_per_tile):
+            word = tile // config.tiles_per_word * config.words_per_tile + k
+            if word >= d["out_blocks"]:
+                continue
+            address = d["out_base"] + np.arange(len(result)) * d["out_blocks"] + word
+            assert address.max() < config.activation_depth, "write beyond the activation memory"
+            size = min(config.rows, config.word_bytes)
+            part = tile % config.tiles_per_word * config.rows
+            self.activations[address, part : part + size] = result[:, k * size : (k + 1) * size]

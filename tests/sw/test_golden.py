@@ -1,0 +1,283 @@
+"""The golden model against independent integer arithmetic."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.signal import correlate
+from termac import golden
+from termac.errors import InputError, ModelError
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Shortcut, Tensor
+
+
+def scalar_requantize(value, multiplier, shift):
+    """Python integers only; the rounding rules spelled out."""
+    high = (value * multiplier + (1 << 30)) // (1 << 31)
+    magnitude = (abs(high) + ((1 << shift) >> 1)) // (1 << shift)
+    return magnitude if high >= 0 else -magnitude
+
+
+def one_node(node, inputs, output):
+    """Graph of one node; ``inputs``: tensors, the first is the graph's input."""
+    tensors = {tensor.name: tensor for tensor in (*inputs, output)}
+    return Graph(
+        name="one",
+        tensors=tensors,
+        nodes=[node],
+        input=inputs[0].name,
+        output=output.name,
+        input_layout=(inputs[0].shape[2], *inputs[0].shape[:2]),
+        output_layout=(output.shape[2], *output.shape[:2]),
+    )
+
+
+def random_conv(rng, size, channels, kernel, stride, padding, bits=8, zero=3, out_zero=-5):
+    height, width = size
+    out_channels = 4
+    top, left, bottom, right = padding
+    shape = (
+        (height + top + bottom - kernel[0]) // stride[0] + 1,
+        (width + left + right - kernel[1]) // stride[1] + 1,
+        out_channels,
+    )
+    node = Conv(
+        name="y",
+        input="x",
+        weights=rng.integers(-127, 128, (out_channels, *kernel, channels)).astype(np.int8),
+        bias=rng.integers(-4000, 4000, out_channels).astype(np.int32),
+        multiplier=rng.integers(1 << 30, 1 << 31, out_channels).astype(np.int32),
+        shift=rng.integers(5, 9, out_channels).astype(np.int32),
+        stride=stride,
+        padding=padding,
+        low=-100,
+        high=90,
+    )
+    x = Tensor("x", (height, width, channels), 0.1, zero, bits)
+    return one_node(node, [x], Tensor("y", shape, 0.2, out_zero))
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "kernel", "stride", "padding", "bits"),
+    [
+        ((5, 6), 3, (3, 3), (1, 1), (1, 1, 1, 1), 8),
+        ((7, 4), 2, (2, 3), (2, 1), (0, 1, 1, 0), 8),
+        ((6, 6), 5, (1, 1), (2, 2), (0, 0, 0, 0), 4),
+        ((4, 5), 2, (4, 5), (1, 1), (0, 0, 0, 0), 8),
+        ((1, 1), 9, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+        ((3, 3), 1, (5, 5), (1, 2), (2, 3, 2, 1), 3),
+    ],
+)
+def test_conv_matches_scalar_loops(size, channels, kernel, stride, padding, bits):
+    rng = np.random.default_rng(1)
+    zero = -1 if bits == 1 else 3
+    graph = random_conv(rng, size, channels, kernel, stride, padding, bits, zero)
+    node = graph.nodes[0]
+    low, high = graph.tensors["x"].limits
+    x = rng.integers(low, high + 1, (2, *size, channels)).astype(np.int8)
+    y = golden.run(graph, x)["y"]
+    assert y.dtype == np.int8
+    for n, oy, ox, o in itertools.product(*map(range, y.shape)):
+        total = int(node.bias[o])
+        for ky, kx, i in itertools.product(*map(range, node.weights.shape[1:])):
+            iy, ix = oy * stride[0] + ky - padding[0], ox * stride[1] + kx - padding[1]
+            if 0 <= iy < size[0] and 0 <= ix < size[1]:
+                total += int(node.weights[o, ky, kx, i]) * (int(x[n, iy, ix, i]) - zero)
+        value = scalar_requantize(total, int(node.multiplier[o]), int(node.shift[o])) - 5
+        assert y[n, oy, ox, o] == min(max(value, -100), 90)
+
+
+@pytest.mark.parametrize("channels", [4, 600])  # sums below and beyond 2**24: float32 and float64
+def test_accumulators_match_integer_correlation(channels):
+    rng = np.random.default_rng(2)
+    graph = random_conv(rng, (6, 6), channels, (3, 3), (1, 1), (0, 0, 0, 0))
+    node = graph.nodes[0]
+    x = rng.choice(np.array([-128, 127], np.int8), (1, 6, 6, channels))
+    node.weights[:] = rng.choice(np.array([-127, 127], np.int8), node.weights.shape)
+    node.weights[0] = 127 * np.sign(x[0, :3, :3].astype(np.int16) - 3)  # the largest sum there is
+    found = golden.accumulate(graph, node, x)
+    for o in range(4):
+        centred = x[0].astype(np.int64) - 3
+        expected = correlate(centred, node.weights[o].astype(np.int64), "valid", "direct")
+        np.testing.assert_array_equal(found[0, :, :, o], expected[:, :, 0] + node.bias[o])
+    if channels == 600:
+        assert found.max() > 1 << 24
+
+
+def test_accumulator_overflow_is_an_error():
+    graph = random_conv(np.random.default_rng(3), (1, 1), 1, (1, 1), (1, 1), (0, 0, 0, 0))
+    graph.nodes[0].bias[:] = (1 << 31) - 1
+    graph.nodes[0].weights[:] = 1
+    with pytest.raises(ModelError, match=r"'y'.*exceeds 32 bits"):
+        golden.run(graph, np.full((1, 1, 1, 1), 127, np.int8))
+
+
+def test_add_matches_scalar_arithmetic():
+    rng = np.random.default_rng(4)
+    shape = (3, 4, 2)
+    first, out = Tensor("x", shape, 0.11, -7), Tensor("y", shape, 0.17, 9)
+    node = Add(
+        name="y",
+        first="x",
+        second="x",
+        multipliers=(1 << 30, 1717986918),
+        shifts=(0, 1),
+        multiplier=1389882777,
+        shift=19,
+        low=9,
+        high=127,
+    )
+    x = rng.integers(-128, 128, (2, *shape)).astype(np.int8)
+    y = golden.run(one_node(node, [first], out), x)["y"]
+    for index in np.ndindex(x.shape):
+        centred = (int(x[index]) + 7) << 20
+        total = scalar_requantize(centred, 1 << 30, 0) + scalar_requantize(centred, 1717986918, 1)
+        assert y[index] == min(max(scalar_requantize(total, 1389882777, 19) + 9, 9), 127)
+
+
+def test_max_pool_ignores_positions_outside():
+    x = np.full((1, 4, 4, 1), -120, np.int8)
+    x[0, 1, 1] = -100
+    tensor = Tensor("x", (4, 4, 1), 0.1, 5)
+    node = MaxPool(name="y", input="x", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 0, 0))
+    y = golden.run(one_node(node, [tensor], Tensor("y", (2, 2, 1), 0.1, 5)), x)["y"]
+    np.testing.assert_array_equal(y[0, :, :, 0], [[-100, -100], [-100, -100]])
+    x[0, 1, 1] = -128
+    y = golden.run(one_node(node, [tensor], Tensor("y", (2, 2, 1), 0.1, 5)), x)["y"]
+    assert (y == -120).all()
+
+
+def test_avg_pool_counts_real_zeros_outside():
+    rng = np.random.default_rng(5)
+    x = rng.integers(-128, 128, (2, 4, 4, 3)).astype(np.int8)
+    node = AvgPool(
+        name="y",
+        input="x",
+        kernel=(2, 2),
+        stride=(2, 2),
+        padding=(1, 1, 1, 1),
+        multiplier=1500000000,
+        shift=2,
+        low=-50,
+        high=127,
+    )
+    graph = one_node(node, [Tensor("x", (4, 4, 3), 0.1, 20)], Tensor("y", (3, 3, 3), 0.1, -4))
+    y = golden.run(graph, x)["y"]
+    for n, oy, ox, c in itertools.product(*map(range, y.shape)):
+        total = 0
+        for iy, ix in itertools.product((2 * oy - 1, 2 * oy), (2 * ox - 1, 2 * ox)):
+            if 0 <= iy < 4 and 0 <= ix < 4:
+                total += int(x[n, iy, ix, c]) - 20
+        value = scalar_requantize(total, 1500000000, 2) - 4
+        assert y[n, oy, ox, c] == min(max(value, -50), 127)
+
+
+def test_shortcut_pads_with_the_zero_point():
+    x = np.arange(-25, 25, dtype=np.int8).reshape(1, 5, 5, 2)
+    node = Shortcut(name="y", input="x", stride=(2, 3), before=1, after=2)
+    graph = one_node(node, [Tensor("x", (5, 5, 2), 1.0, 7)], Tensor("y", (3, 2, 5), 1.0, 7))
+    y = golden.run(graph, x)["y"]
+    np.testing.assert_array_equal(y[..., 1:3], x[:, ::2, ::3])
+    assert (y[..., [0, 3, 4]] == 7).all()
+
+
+def test_batches_and_outputs_only_change_nothing():
+    rng = np.random.default_rng(6)
+    graph = random_conv(rng, (5, 5), 3, (3, 3), (1, 1), (1, 1, 1, 1))
+    x = rng.integers(-128, 128, (7, 5, 5, 3)).astype(np.int8)
+    everything = golden.run(graph, x, batch=3)
+    assert list(everything) == ["x", "y"]
+    np.testing.assert_array_equal(everything["x"], x)
+    only = golden.run(graph, x, outputs_only=True, batch=7)
+    assert list(only) == ["y"]
+    np.testing.assert_array_equal(only["y"], everything["y"])
+
+
+def input_graph(bits=8, layout=(2, 3, 4), shape=(3, 4, 2), channels_first=True):
+    node = Shortcut(name="y", input="x", stride=(1, 1), before=0, after=0)
+    return Graph(
+        name="g",
+        tensors={n: Tensor(n, shape, 0.5, 1, bits) for n in "xy"},
+        nodes=[node],
+        input="x",
+        output="y",
+        input_layout=layout,
+        output_layout=layout,
+        channels_first=channels_first,
+    )
+
+
+def test_quantize_input_of_floats():
+    graph = input_graph()
+    samples = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    stored = golden.quantize_input(graph, samples)
+    assert stored.shape == (1, 3, 4, 2)
+    np.testing.assert_array_equal(stored[0, 1, 2], [6 * 2 + 1, 18 * 2 + 1])
+    np.testing.assert_array_equal(golden.quantize_input(graph, samples[0]), stored)
+    clipped = golden.quantize_input(graph, np.full((1, 2, 3, 4), 1e30))
+    assert (clipped == 127).all()
+    back = golden.dequantize_output(graph, stored)
+    np.testing.assert_array_equal(back, samples)
+
+
+def test_quantize_input_of_integers_and_vectors():
+    samples = np.arange(-12, 12).reshape(1, 2, 3, 4)
+    stored = golden.quantize_input(input_graph(), samples)
+    np.testing.assert_array_equal(stored, samples.transpose(0, 2, 3, 1))
+    flat = golden.quantize_input(input_graph(shape=(1, 1, 24)), samples)
+    np.testing.assert_array_equal(flat.reshape(-1), np.arange(-12, 12))
+    last = input_graph(layout=(3, 4, 2), channels_first=False)
+    samples = samples.reshape(1, 3, 4, 2)
+    np.testing.assert_array_equal(golden.quantize_input(last, samples), samples)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((1, 3, 4, 2)), "shape 1x3x4x2, the model takes Nx2x3x4"),
+        (np.zeros((0, 2, 3, 4)), "holds no samples"),
+        (np.full((1, 2, 3, 4), np.nan), "NaN or infinity, first in sample 0"),
+        (np.full((1, 2, 3, 4), 8), "span 8..8.*of 4 bits holds -8..7"),
+        (np.zeros((1, 2, 3, 4), complex), "must be floating point or integer"),
+    ],
+)
+def test_quantize_input_errors(samples, message):
+    with pytest.raises(InputError, match=message):
+        golden.quantize_input(input_graph(bits=4), samples)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((3, 4, 2), np.int8), "shape 3x4x2, the graph takes Nx3x4x2"),
+        (np.zeros((0, 3, 4, 2), np.int8), "N >= 1"),
+        (np.zeros((1, 3, 4, 2)), "see quantize_input"),
+        (np.full((1, 3, 4, 2), 128), "holds -128..127"),
+    ],
+)
+def test_run_errors(x, message):
+    with pytest.raises(InputError, match=message):
+        golden.run(input_graph(), x)
+
+
+@pytest.mark.parametrize("host_op", ["", "softmax", "log_softmax"])
+def test_host_operation(host_op):
+    graph = input_graph(shape=(1, 1, 3), layout=(3,))
+    graph.host_op = host_op
+    y = np.array([[[[1, 3, 127]]], [[[-128, 2, 1]]]], np.int8)
+    real = 0.5 * (y.reshape(2, 3).astype(float) - 1)
+    exponentials = np.exp(real)
+    softmax = exponentials / exponentials.sum(axis=1, keepdims=True)
+    expected = {"": real, "softmax": softmax, "log_softmax": np.log(softmax)}[host_op]
+    np.testing.assert_allclose(golden.dequantize_output(graph, y), expected, rtol=1e-12)
+
+
+def test_imports_nothing_of_compiler_or_hardware():
+    code = (
+        "import sys, termac.golden; "
+        "print([m for m in sys.modules if m.startswith(('termac.compile', 'termac.arch', "
+        "'termac_hw', 'termac_sim', 'amaranth', 'onnx'))])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
