@@ -1,0 +1,275 @@
+"""From graph nodes to layers: what one run of the array and its drains computes.
+
+Every layer is a convolution, perhaps followed by the addition of a residual tensor or by a maximum
+over a pooling window. Nodes without weights become convolutions with an identity matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac.errors import ModelError
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
+
+__all__ = ["Layer", "Linear", "Residual", "fuse"]
+
+IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 64, 1 << 25  # 64 * 2**25 = 2**31: exactly one
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A convolution with its requantization; fields as in :class:`termac.graph.Conv`.
+
+    ``pad_value`` is what lies outside the image, ``zero`` is the zero point of the output.
+    """
+
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    low: int
+    high: int
+    zero: int
+    pad_value: int
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """Addition of a stored tensor, see :class:`termac.graph.Add`.
+
+    ``swapped``: the convolution is the second operand. ``stride``: image pixels of ``tensor`` per
+    output pixel. ``before``: output channel of the tensor's channel 0.
+    """
+
+    node: Add
+    tensor: str
+    swapped: bool
+    stride: tuple[int, int] = (1, 1)
+    before: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of the accelerator.
+
+    Parameters
+    ----------
+    name : name of the layer and of the tensor that it writes
+    nodes : names of the graph nodes it computes, in order
+    input : tensor that the convolution reads
+    linear : the convolution
+    pool, pool_stride : window of the maximum over convolution outputs, (1, 1) for none
+    residual : the addition, if any
+    macs : multiplications of the graph's nodes (depthwise nodes count their own channel only)
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    input: str
+    linear: Linear
+    pool: tuple[int, int] = (1, 1)
+    pool_stride: tuple[int, int] = (1, 1)
+    residual: Residual | None = None
+    macs: int = 0
+
+    @cached_property
+    def channelwise(self) -> bool:
+        """Whether every output channel reads the input channel of its own number only."""
+        weights = self.linear.weights
+        if weights.shape[0] != weights.shape[3]:
+            return False
+        return not (weights.any(axis=(1, 2)) & ~np.eye(len(weights), dtype=bool)).any()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.input,) if self.residual is None else (self.input, self.residual.tensor)
+
+
+def _fold(weights: NDArray, bias: NDArray, zero: int, name: str) -> NDArray[np.int64]:
+    """Bias that also takes away the input's zero point: every tap feeds it, inside or outside."""
+    folded = bias.astype(np.int64) - zero * weights.astype(np.int64).sum(axis=(1, 2, 3))
+    if folded.size and (folded.min() < -(1 << 31) or folded.max() >= 1 << 31):
+        raise ModelError(
+            f"node {name!r}: bias with the zero point folded in reaches "
+            f"{max(folded, key=abs)}, more than 32 bits"
+        )
+    return folded
+
+
+def _identity(source: Tensor, target: Tensor, *, before: int = 0, name: str) -> Linear:
+    """1x1 convolution that copies values exactly; channels of the target beyond hold its zero."""
+    channels, out = source.shape[2], target.shape[2]
+    weights = np.zeros((out, 1, 1, channels), np.int8)
+    weights[before + np.arange(channels), 0, 0, np.arange(channels)] = IDENTITY_WEIGHT
+    low, high = target.limits
+    return Linear(
+        weights=weights,
+        bias=_fold(weights, np.zeros(out), source.zero_point, name),
+        multiplier=np.full(out, IDENTITY_MULTIPLIER),
+        shift=np.zeros(out, np.int64),
+        stride=(1, 1),
+        padding=(0, 0),
+        low=low,
+        high=high,
+        zero=source.zero_point,
+        pad_value=source.zero_point,
+    )
+
+
+def _convolution(graph: Graph, node: Conv) -> Layer:
+    source, target = graph.tensors[node.input], graph.tensors[node.name]
+    weights = node.weights
+    linear = Linear(
+        weights=weights,
+        bias=_fold(weights, node.bias, source.zero_point, node.name),
+        multiplier=node.multiplier.astype(np.int64),
+        shift=node.shift.astype(np.int64),
+        stride=node.stride,
+        padding=node.padding[:2],
+        low=node.low,
+        high=node.high,
+        zero=target.zero_point,
+        pad_value=source.zero_point,
+    )
+    layer = Layer(name=node.name, nodes=(node.name,), input=node.input, linear=linear)
+    weight_count = weights.size // (weights.shape[3] if layer.channelwise else 1)
+    return replace(layer, macs=weight_count * target.shape[0] * target.shape[1])
+
+
+def _average(graph: Graph, node: AvgPool) -> Layer:
+    source, target = graph.tensors[node.input], graph.tensors[node.name]
+    channels = source.shape[2]
+    weights = np.zeros((channels, *node.kernel, channels), np.int8)
+    weights[np.arange(channels), :, :, np.arange(channels)] = 1
+    linear = Linear(
+        weights=weights,
+        bias=_fold(weights, np.zeros(channels), source.zero_point, node.name),
+        multiplier=np.full(channels, node.multiplier),
+        shift=np.full(channels, node.shift),
+        stride=node.stride,
+        padding=node.padding[:2],
+        low=node.low,
+        high=node.high,
+        zero=target.zero_point,
+        pad_value=source.zero_point,
+    )
+    return Layer(name=node.name, nodes=(node.name,), input=node.input, linear=linear)
+
+
+def _maximum(graph: Graph, node: MaxPool) -> Layer:
+    """A pool of its own: an identity convolution per window position, the lowest value outside."""
+    source, target = graph.tensors[node.input], graph.tensors[node.name]
+    linear = _identity(source, target, name=node.name)
+    pad_value = source.limits[0] if any(node.padding) else source.zero_point
+    return Layer(
+        name=node.name,
+        nodes=(node.name,),
+        input=node.input,
+        linear=replace(linear, padding=node.padding[:2], pad_value=pad_value),
+        pool=node.kernel,
+        pool_stride=node.stride,
+    )
+
+
+def _shortcut(graph: Graph, node: Shortcut) -> Layer:
+    source, target = graph.tensors[node.input], graph.tensors[node.name]
+    linear = _identity(source, target, before=node.before, name=node.name)
+    return Layer(
+        name=node.name,
+        nodes=(node.name,),
+        input=node.input,
+        linear=replace(linear, stride=node.stride),
+    )
+
+
+def _linear(graph: Graph, node: Node) -> Layer | None:
+    """The node as a layer that an addition may join; None if it is none."""
+    if isinstance(node, Conv):
+        return _convolution(graph, node)
+    if isinstance(node, AvgPool):
+        return _average(graph, node)
+    if isinstance(node, Shortcut):
+        return _shortcut(graph, node)
+    return None
+
+
+def _add(graph: Graph, node: Add, fusable: set[str]) -> Layer:
+    """The addition joins the convolution of one operand, or an identity of one operand."""
+    order = {other.name: place for place, other in enumerate(graph.nodes)}
+
+    def preference(name: str) -> tuple[bool, bool, int]:
+        producer = next((n for n in graph.nodes if n.name == name), None)
+        return name in fusable, isinstance(producer, Conv), order.get(name, -1)
+
+    swapped = preference(node.second) > preference(node.first)
+    own, other = (node.second, node.first) if swapped else (node.first, node.second)
+    if own in fusable:
+        layer = _linear(graph, graph.node(own))
+    else:
+        source = graph.tensors[own]
+        linear = _identity(source, source, name=node.name)
+        layer = Layer(name=own, nodes=(), input=own, linear=linear)
+    assert layer is not None
+    return replace(
+        layer,
+        name=node.name,
+        nodes=(*layer.nodes, node.name),
+        residual=Residual(node=node, tensor=other, swapped=swapped),
+    )
+
+
+def fuse(graph: Graph, *, join_pool: Callable[[Layer, Layer, Layer], bool]) -> list[Layer]:
+    """Layers of a graph in the order in which they run.
+
+    Parameters
+    ----------
+    graph : Graph
+    join_pool : called with (convolution, pool, both in one); whether to take the one
+    """
+    fusable: set[str] = set()
+    pooled: dict[str, Layer] = {}  # by name of the pool
+    absorbed: set[str] = set()  # convolutions in there
+    for node in graph.nodes:
+        consumers = graph.consumers(node.name)
+        if len(consumers) != 1 or node.name == graph.output:
+            continue
+        consumer = consumers[0]
+        if isinstance(consumer, Add) and isinstance(node, Conv | AvgPool | Shortcut):
+            if consumer.first != consumer.second:
+                fusable.add(node.name)
+        elif isinstance(consumer, MaxPool) and isinstance(node, Conv):
+            convolution, pool = _convolution(graph, node), _maximum(graph, consumer)
+            both = replace(
+                convolution,
+                name=consumer.name,
+                nodes=(node.name, consumer.name),
+                pool=pool.pool,
+                pool_stride=pool.pool_stride,
+            )
+            if not any(consumer.padding) and join_pool(convolution, pool, both):
+                pooled[consumer.name] = both
+                absorbed.add(node.name)
+
+    layers: dict[str, Layer] = {}
+    for node in graph.nodes:
+        if node.name in absorbed:
+            continue
+        if isinstance(node, Add):
+            layer = _add(graph, node, fusable)
+            for name in layer.nodes[:-1]:  # computed here instead of where it stood
+                del layers[name]
+        elif isinstance(node, MaxPool):
+            layer = pooled.get(node.name) or _maximum(graph, node)
+        else:
+            own = _linear(graph, node)
+            assert own is not None
+            layer = own
+        layers[node.name] = layer
+    return list(layers.values())

@@ -1,0 +1,78 @@
+"""A layer between two stored tensors with everything decided but addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from termac.arch import Config
+from termac.compile.cut import Part, cut
+from termac.compile.fuse import Layer
+from termac.compile.lower import Axis, Phase, axes, phases
+from termac.storage import Storage
+
+__all__ = ["PlannedLayer", "plan_layer"]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedLayer:
+    """What :class:`termac.compile.assemble.Assembler` writes down.
+
+    Parameters
+    ----------
+    layer : Layer
+    source, target : tensors read and written
+    residual : tensor added, once it is placed
+    axes : vertical and horizontal geometry
+    phases : matrices, one per position of the pooling window
+    parts : row tiles, one descriptor each
+    """
+
+    layer: Layer
+    source: Storage
+    target: Storage
+    residual: Storage | None
+    axes: tuple[Axis, Axis]
+    phases: list[Phase]
+    parts: list[Part]
+
+    def placed(self, storages: Mapping[str, Storage]) -> PlannedLayer:
+        """The same with addresses."""
+        residual = self.layer.residual
+        return replace(
+            self,
+            source=storages[self.layer.input],
+            target=storages[self.layer.name],
+            residual=None if residual is None else storages[residual.tensor],
+        )
+
+    @property
+    def cycles(self) -> int:
+        return sum(part.cycles for part in self.parts)
+
+    def weight_words(self, config: Config) -> int:
+        """Words of weight memory, before equal row tiles or parts are merged."""
+        words = 0
+        for part in self.parts:
+            # Positions of a pooling window that have equal weights share them.
+            passes = {
+                phase.weights.tobytes(): count
+                for phase, count in zip(self.phases, part.passes(config.segments), strict=True)
+            }
+            words += sum(passes.values()) * (part.stop - part.first) * config.columns
+        return words
+
+
+def plan_layer(
+    layer: Layer,
+    source: Storage,
+    target: Storage,
+    config: Config,
+) -> PlannedLayer | None:
+    """Lower and cut a layer; None if the factors of the two tensors do not go together."""
+    both = axes(layer, source, target)
+    if both is None:
+        return None
+    found = phases(layer, source, target, both, config)
+    parts = cut(found, source, target, config, residual=layer.residual is not None)
+    return PlannedLayer(layer, source, target, None, both, found, parts)

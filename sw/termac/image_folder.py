@@ -1,0 +1,253 @@
+"""An image as a folder: a manifest, one file per memory, the graph, a summary.
+
+``manifest.json`` names format, configuration, tensors, memory map, layers and the SHA-256 of every
+other file. Each memory is there twice: ``.bin`` (32-bit little-endian beats, as the host writes
+them) and ``.mem`` (one hexadecimal entry a line, for ``$readmemh``). Writing the same image twice
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac.arch import PARAMETER, Config, concatenate, split, weight_layout
+from termac.arch.memory_map import MemoryMap, parameter_beats
+from termac.storage import Storage
+from termac.errors import ConfigError, ImageError
+from termac.files import atomic_folder
+from termac.graph import Graph, Tensor
+from termac.graph_io import load_graph, save_graph
+from termac.image import Image, LayerInfo
+from termac.summary import summary_rows, summary_text
+
+__all__ = ["FORMAT", "read_image", "save_image"]
+
+FORMAT = 1
+"""Version of the folder; other versions are refused."""
+
+_COUNTS = ("first_descriptor", "descriptors", "cycles", "macs", "passes", "weights", "nonzero")
+_RATIOS = ("density", "utilization")
+
+
+def save_image(image: Image, folder: Path) -> None:
+    """Write an image; the folder appears only when it is complete."""
+    files = _memory_files(image)
+    document, arrays = save_graph(image.graph)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    files["graph.npz"] = buffer.getvalue()
+    files["graph.json"] = _json(document)
+    files["summary.json"] = _json(summary_rows(image))
+    files["summary.txt"] = summary_text(image).encode()
+    manifest = {
+        "format": FORMAT,
+        "network": image.graph.name,
+        "config": asdict(image.config),
+        "config_digest": image.config.digest,
+        "cycles": image.cycles,
+        "input": _storage_record(image.input),
+        "output": image.output.tensor.name,
+        "layers": [
+            {
+                "name": layer.name,
+                "nodes": list(layer.nodes),
+                "storage": _storage_record(layer.storage),
+                **{key: int(getattr(layer, key)) for key in _COUNTS},
+                **{key: float(getattr(layer, key)) for key in _RATIOS},
+            }
+            for layer in image.layers
+        ],
+        "memory_map": [
+            {
+                "name": region.name,
+                "base": region.base,
+                "words": region.words,
+                "groups": region.groups,
+                "width": region.width,
+            }
+            for region in MemoryMap(image.config).regions
+        ],
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+    }
+    with atomic_folder(folder) as place:
+        for name, data in files.items():
+            (place / name).write_bytes(data)
+        (place / "manifest.json").write_bytes(_json(manifest))
+
+
+def read_image(folder: Path, config: Config | None) -> Image:
+    """Inverse of :func:`save_image`, verified; see :func:`termac.image.load_image`."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+    except OSError:
+        raise ImageError(f"{folder}: no image here, manifest.json cannot be read") from None
+    except ValueError:
+        raise ImageError(f"{folder}/manifest.json is damaged: not JSON") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise ImageError(
+            f"{folder}: image format is {found!r}, this version reads {FORMAT}; compile it again"
+        )
+    try:
+        own = Config(**manifest["config"])
+        if own.digest != manifest["config_digest"]:
+            raise ImageError(f"{folder}/manifest.json is damaged: config and its hash disagree")
+        if config is not None and config.digest != own.digest:
+            raise ImageError(
+                f"{folder}: image is for config {own.name!r} ({own.digest[:8]}), not for "
+                f"{config.name!r} ({config.digest[:8]}); compile it again for that config"
+            )
+        files = {name: _read(folder, name, digest) for name, digest in manifest["sha256"].items()}
+        with np.load(io.BytesIO(files["graph.npz"]), allow_pickle=False) as arrays:
+            graph = load_graph(json.loads(files["graph.json"]), dict(arrays))
+        return _image(own, graph, manifest, files)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise ImageError(f"{folder}/manifest.json is damaged: {reason}") from None
+    except zipfile.BadZipFile:
+        raise ImageError(f"{folder}/graph.npz is damaged: not an archive") from None
+
+
+def _read(folder: Path, name: str, digest: str) -> bytes:
+    if Path(name).name != name:
+        raise ImageError(f"{folder}/manifest.json is damaged: {name!r} is no plain file name")
+    try:
+        data = (folder / name).read_bytes()
+    except OSError:
+        raise ImageError(f"{folder}: file {name} is missing; compile the image again") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ImageError(f"{folder}: checksum of {name} is wrong; compile the image again")
+    return data
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+# --- Memories ----------------------------------------------------------------------------------
+
+
+def _memory_files(image: Image) -> dict[str, bytes]:
+    config, p = image.config, image.parameters
+    grouped = image.weights.reshape(-1, config.drains, config.segments)
+    weights = concatenate(grouped, config.weight_width)  # [words, drains, beats]
+    parameters = parameter_beats(p["bias"], p["multiplier"], p["shift"])
+    memories = {
+        "program": (image.program[:, None], 32),
+        "taps": (image.taps[:, None], 32),
+    }
+    for drain in range(config.drains):
+        weight_bits = config.segments * config.weight_width
+        memories[f"weights_{drain}"] = (weights[:, drain], weight_bits)
+        memories[f"parameters_{drain}"] = (parameters[:, drain], PARAMETER.width)
+    files = {}
+    for name, (beats, width) in memories.items():
+        data = np.ascontiguousarray(beats, dtype="<u4")
+        files[f"{name}.bin"] = data.tobytes()
+        digits = -(-width // 4)
+        lines = (
+            f"{int.from_bytes(entry.tobytes(), 'little'):0{digits}x}\n" for entry in data
+        )
+        files[f"{name}.mem"] = "".join(lines).encode()
+    return files
+
+
+def _beats(data: bytes, width: int) -> NDArray[np.uint32]:
+    return np.frombuffer(data, "<u4").reshape(-1, -(-width // 32))
+
+
+def _image(
+    config: Config, graph: Graph, manifest: dict[str, Any], files: dict[str, bytes]
+) -> Image:
+    drains = range(config.drains)
+    bits = config.segments * config.weight_width
+    groups = [
+        split(_beats(files[f"weights_{g}.bin"], bits), config.weight_width, config.segments)
+        for g in drains
+    ]
+    packed = np.stack(groups, axis=1).reshape(-1, config.columns, config.rows)
+    cells = packed[:, ::-1].transpose(0, 2, 1)
+    layout = weight_layout(config)
+    value = (cells >> np.uint64(layout.offset("value"))).astype(np.uint8).view(np.int8)
+    mask = np.uint64(config.lanes - 1)
+    lane = (cells >> np.uint64(layout.offset("lane")) & mask).astype(np.uint8)
+    entries = [_beats(files[f"parameters_{g}.bin"], PARAMETER.width) for g in drains]
+    parameters = {
+        field.name: np.stack(
+            [_field(e, PARAMETER.offset(field.name), field.width, field.signed) for e in entries],
+            axis=1,
+        )
+        for field in PARAMETER.fields
+    }
+    layers = [
+        LayerInfo(
+            name=record["name"],
+            nodes=tuple(record["nodes"]),
+            storage=_storage(record["storage"], graph.tensors, config),
+            **{key: record[key] for key in (*_COUNTS, *_RATIOS)},
+        )
+        for record in manifest["layers"]
+    ]
+    output = next(layer.storage for layer in layers if layer.name == manifest["output"])
+    return Image(
+        config=config,
+        graph=graph,
+        program=_beats(files["program.bin"], 32)[:, 0],
+        taps=_beats(files["taps.bin"], 32)[:, 0],
+        value=value,
+        lane=lane,
+        parameters=parameters,
+        layers=layers,
+        input=_storage(manifest["input"], graph.tensors, config),
+        output=output,
+    )
+
+
+def _field(
+    beats: NDArray[np.uint32], offset: int, width: int, signed: bool
+) -> NDArray[np.int64]:
+    """One field of records in beats, [n, beats] -> [n]."""
+    bits = np.unpackbits(beats.view(np.uint8), axis=-1, bitorder="little")
+    bits = bits[:, offset : offset + width].astype(np.int64)
+    values = (bits << np.arange(width)).sum(axis=1)
+    return values - (bits[:, -1] << width) if signed else values
+
+
+# --- Formats of tensors ------------------------------------------------------------------------
+
+
+def _storage_record(storage: Storage) -> dict[str, Any]:
+    tensor = storage.tensor
+    return {
+        "tensor": tensor.name,
+        "shape": list(tensor.shape),
+        "scale": float(tensor.scale),
+        "zero_point": int(tensor.zero_point),
+        "bits": int(tensor.bits),
+        "base": storage.base,
+        "factor": list(storage.factor),
+        "blocks": storage.blocks,
+        "positions": storage.positions.ravel().tolist(),
+    }
+
+
+def _storage(record: dict[str, Any], tensors: dict[str, Tensor], config: Config) -> Storage:
+    tensor = tensors[record["tensor"]]
+    fy, fx = record["factor"]
+    return Storage(
+        tensor=tensor,
+        factor=(fy, fx),
+        blocks=record["blocks"],
+        positions=np.array(record["positions"], np.int64).reshape(fy, fx, tensor.shape[2]),
+        word_bytes=config.word_bytes,
+        base=record["base"],
+    )
