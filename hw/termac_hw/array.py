@@ -39,12 +39,14 @@ class Array(wiring.Component):
     def __init__(self, config: Config):
         self.config = config
         bundle = cell_kind(config.cell).lane_bundle_width(config)
-        super().__init__({
-            "lanes": In(config.columns * bundle),
-            "shift": In(config.drains),
-            "weights": In(config.rows * config.weight_width),
-            "sums": Out(data.ArrayLayout(signed(config.sum_width), config.rows)),
-        })
+        super().__init__(
+            {
+                "lanes": In(config.columns * bundle),
+                "shift": In(config.drains),
+                "weights": In(config.rows * config.weight_width),
+                "sums": Out(data.ArrayLayout(signed(config.sum_width), config.rows)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -23,7 +23,7 @@ class DelayLine(wiring.Component):
 
     def __init__(self, shape, *, cycles):
         if not 3 <= cycles <= 17:
-            raise ValueError(f"Delay must be 3 to 17 cycles, not {cycles!r}")
+            raise ValueError(f"Length of a delay line must be 3 to 17 cycles, not {cycles!r}")
         self.shape = Shape.cast(shape)
         self.cycles = cycles
         super().__init__({"input": In(self.shape), "output": Out(self.shape)})

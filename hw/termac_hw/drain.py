@@ -57,9 +57,7 @@ class Drain(wiring.Component):
     module_name = "termac_drain"
 
     RESIDUAL_LATENCY = Accumulator.LATENCY + Requantizer.LATENCY - ResidualAdder.LEAD
-    POOLING_LATENCY = (
-        RESIDUAL_LATENCY + ResidualAdder.LATENCY + Requantizer.LATENCY - Pooling.LEAD
-    )
+    POOLING_LATENCY = RESIDUAL_LATENCY + ResidualAdder.LATENCY + Requantizer.LATENCY - Pooling.LEAD
     LATENCY = POOLING_LATENCY + Pooling.LATENCY
 
     def __init__(self, config):

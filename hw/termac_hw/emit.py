@@ -176,7 +176,7 @@ def emit_verilog(top):
     verilog = _clean_up("\n".join(emission.modules.values()), names)
     bodies = {}
     for match in re.finditer(r"^module (\w+)\(.*?^endmodule\n", verilog, re.M | re.S):
-        bodies[match[1]] = _drop_unused_nets(_legalize(match[0]))
+        bodies[match[1]] = _allow_collisions(_drop_unused_nets(_legalize(match[0])))
     return "\n".join([_header(top), *(bodies[name] for name in names)])
 
 
@@ -349,6 +349,18 @@ def _legalize(module):
         return names[match[1]]
 
     return re.sub(r"\\(\S+) ", rename, module)
+
+
+def _allow_collisions(module):
+    """Mark memories as free to return anything for a word that is written in the same cycle.
+
+    No memory of the accelerator is ever read at the address that is being written: layers run
+    empty before the next one starts, and the distances inside a layer are constants. Without the
+    attribute, yosys keeps "the old word" alive with registers beside every block RAM.
+    """
+    return re.sub(
+        r"^(  reg (?:\[\d+:\d+\] )?\w+ \[\d+:\d+\];)", r"  (* no_rw_check *)\n\1", module, flags=re.M
+    )
 
 
 def _drop_unused_nets(module):

@@ -33,13 +33,15 @@ class RowGroup(wiring.Component):
     def __init__(self, config: Config):
         self.config = config
         lanes_width = config.columns * cell_kind(config.cell).lane_bundle_width(config)
-        super().__init__({
-            "lanes_in": In(lanes_width),
-            "lanes_out": Out(lanes_width),
-            "shift": In(1),
-            "weights": In(config.shared_rows * config.weight_width),
-            "sums": Out(data.ArrayLayout(signed(config.sum_width), config.shared_rows)),
-        })
+        super().__init__(
+            {
+                "lanes_in": In(lanes_width),
+                "lanes_out": Out(lanes_width),
+                "shift": In(1),
+                "weights": In(config.shared_rows * config.weight_width),
+                "sums": Out(data.ArrayLayout(signed(config.sum_width), config.shared_rows)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -1,4 +1,6 @@
+import gc
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ ODD = Config(
 )  # fmt: skip
 """Counts that are no powers of two: 3 drains, 6 beats a word, holes everywhere."""
 
-CONFIGS = [load_config("tiny"), ODD]
+CONFIGS = [replace(load_config("tiny"), activation_depth=256), ODD]
 
 
 class Memories:
@@ -172,8 +174,7 @@ def test_activation_bytes_under_random_bursts(config, stall):
     rng = random.Random(6)
     memory_map = MemoryMap(config)
     region = memory_map.activations
-    half = region.address(region.words // 2)
-    end = region.address(region.words - 1) + region.word_stride
+    half, end = region.address(24), region.address(47) + region.word_stride
     depth = end - region.base
 
     def is_padding(address):
@@ -181,13 +182,13 @@ def test_activation_bytes_under_random_bursts(config, stall):
 
     async def bench(ctx, dut, master, memories):
         model = bytearray(depth)
-        for word in range(region.words // 2):
+        for word in range(24):
             value = rng.getrandbits(region.width)
             memories.content["activations"][0, word] = value
             start = word * region.word_stride
             model[start : start + 4 * region.beats] = value.to_bytes(4 * region.beats, "little")
         checks = []
-        for _ in range(80):
+        for _ in range(60):
             address, length, size, kind = random_burst(rng, half, end)
             beats = []
             for beat in burst_addresses(address, length, size, kind):
@@ -360,12 +361,12 @@ def test_one_beat_per_cycle():
                 count += 1
             return count
 
-        for i in range(4):
+        for i in range(2):
             master.write(Write(region.base + 1024 * i, full(range(256 * i, 256 * i + 256))))
-        assert await cycles() <= 4 * 257 + 4
-        reads = [master.read(Read(region.base + 1024 * i, 256)) for i in range(4)]
-        assert await cycles() <= 4 * 257 + 8
-        assert [data for read in reads for data in read.data] == list(range(1024))
+        assert await cycles() <= 2 * 257 + 3
+        reads = [master.read(Read(region.base + 1024 * i, 256)) for i in range(2)]
+        assert await cycles() <= 2 * 257 + 6
+        assert [data for read in reads for data in read.data] == list(range(512))
 
     simulate(config, bench, stall=0)
 
@@ -374,3 +375,4 @@ def test_one_beat_per_cycle():
 def test_id_width_is_checked():
     with pytest.raises(ValueError, match="ID width must be 1 to 32 bits, not 0"):
         AxiMemory(CONFIGS[0], id_width=0)
+    gc.collect()  # the half-made component complains that it is unused: here, where it is expected

@@ -7,10 +7,7 @@ from termac.requantize import requantize
 from termac_hw.requantize import Requantizer
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
-MULTIPLIERS = (
-    0, 1, 2, 3, 1 << 13, (1 << 14) - 1, 1 << 16, (1 << 17) - 1, 1 << 17, (1 << 17) + 1,
-    (1 << 30) - 1, 1 << 30, (1 << 30) + 1, 0x5A82799A, (1 << 31) - 2, (1 << 31) - 1,
-)  # fmt: skip
+MULTIPLIERS = (0, 1, (1 << 17) - 1, 1 << 17, 1 << 30, 0x5A82799A, (1 << 31) - 1)
 
 
 def expected(x, multiplier, shift, zero, low, high):
@@ -57,9 +54,9 @@ def check(x, multiplier, shift, **constants):
 
 
 def corner_values():
-    near = np.arange(-2, 3)
-    powers = 1 << np.arange(0, 32)
-    values = np.concatenate([near] + [sign * p + near for p in powers for sign in (1, -1)])
+    near = np.arange(-1, 2)
+    powers = 1 << np.array([0, 3, 8, 13, 16, 17, 24, 30, 31])
+    values = np.concatenate([sign * p + near for p in powers for sign in (1, -1)])
     return np.unique(np.clip(values, *INT32))
 
 
@@ -80,9 +77,9 @@ def test_corners_at_all_shifts(multiplier):
 def test_random_results_in_range(constants):
     """Random operands whose results lie near the byte range, so that clamping is not everything."""
     rng = np.random.default_rng(constants["zero"] & 0xFF)
-    shift = rng.integers(0, 32, 4000)
-    multiplier = rng.integers(1 << 30, 1 << 31, 4000)
-    target = rng.uniform(-600, 600, 4000)
+    shift = rng.integers(0, 32, 1500)
+    multiplier = rng.integers(1 << 30, 1 << 31, 1500)
+    target = rng.uniform(-600, 600, 1500)
     x = np.clip(np.round(target * 2.0**shift * 2.0**31 / multiplier), *INT32).astype(np.int64)
     check(x, multiplier, shift, **constants)
 
@@ -90,15 +87,15 @@ def test_random_results_in_range(constants):
 def test_random_operands():
     rng = np.random.default_rng(1)
     check(
-        rng.integers(INT32[0], INT32[1] + 1, 4000),
-        rng.integers(0, 1 << 31, 4000),
-        rng.integers(0, 32, 4000),
+        rng.integers(INT32[0], INT32[1] + 1, 1500),
+        rng.integers(0, 1 << 31, 1500),
+        rng.integers(0, 32, 1500),
     )
 
 
 def test_ties_go_away_from_zero():
     """x * 2**30 rounds to x/2; with shift s, x = (2k+1) * 2**s is a tie of the second rounding."""
-    k, shift = np.meshgrid(np.arange(-70, 70), np.arange(1, 23))
+    k, shift = np.meshgrid(np.arange(-34, 34), np.arange(1, 23))
     check((2 * k + 1) << shift, 1 << 30, shift)
     assert expected(np.array([6, -6]), 1 << 30, 1, 0, -128, 127).tolist() == [2, -2]
 

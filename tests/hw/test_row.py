@@ -25,9 +25,7 @@ def test_row_sums_a_plane_after_its_latency(lanes, columns, segments, shared_row
         for _ in range(tiles)
     ]  # fmt: skip
     weights[1] = [[(-128, lanes - 1)] * columns] * shared_rows
-    planes = [
-        [rng.getrandbits(lanes) for _ in range(columns)] for _ in range(tiles * plane_count)
-    ]
+    planes = [[rng.getrandbits(lanes) for _ in range(columns)] for _ in range(tiles * plane_count)]
     planes[plane_count] = [(1 << lanes) - 1] * columns  # all -128: the most negative sum
     start = columns  # first plane of column 0
 

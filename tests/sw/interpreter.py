@@ -85,10 +85,14 @@ class Interpreter:
         words = self.weights[address : address + columns]
         assert len(words) == columns, "weights beyond their memory"
         layout = weight_layout(self.config)
-        cells = [[layout.unpack_one(int(word)) for word in row] for row in words[::-1].T]
-        value = np.array([[cell["value"] for cell in row] for row in cells])
-        lane = np.array([[cell["lane"] for cell in row] for row in cells])
-        return value, lane
+        cells = words[::-1].T.astype(np.int64)
+        fields = []
+        for field in layout.fields:
+            bits = cells >> layout.offset(field.name) & ((1 << field.width) - 1)
+            if field.signed:
+                bits -= bits >> (field.width - 1) << field.width
+            fields.append(bits)
+        return fields[0], fields[1]
 
     def _parameters(self, first: int) -> NDArray[np.int64]:
         """Bias, multiplier, shift of every row, [3, rows]."""
@@ -113,7 +117,7 @@ class Interpreter:
         per_word, per_tile = config.tiles_per_word, config.words_per_tile
         assert 1 <= d["planes"] <= 8
         assert d["time"] >= max(d["planes"], segments)
-        assert d["last_time"] >= max(d["planes"], segments) + per_tile * 0
+        assert d["last_time"] >= max(d["planes"], segments)
         assert not d["residual"] or d["last_time"] >= segments + per_tile
         vector = np.arange(d["vectors"])
         line, column = np.divmod(vector, d["out_width"])

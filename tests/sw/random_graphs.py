@@ -17,7 +17,7 @@ __all__ = ["CONFIGS", "Builder", "Coverage", "coverage", "random_graph", "random
 def _config(rows: int, columns: int, lanes: int, segments: int, **values: int) -> Config:
     sizes = {
         "activation_depth": 8192,
-        "weight_depth": 1 << 15,
+        "weight_depth": 1 << 16,
         "parameter_depth": 4096,
         "accumulator_depth": 16,
         "program_depth": 1 << 14,

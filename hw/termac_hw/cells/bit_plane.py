@@ -11,8 +11,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch import Config, weight_layout
 
-from termac_hw.cells.gates import GatedAdder, LaneSelect
-from termac_hw.emit import place
 from termac_hw.layouts import struct
 
 __all__ = ["BitPlaneCell", "RowEnd", "lane_bundle_width"]
@@ -61,15 +59,17 @@ class BitPlaneCell(wiring.Component):
         bundle = lane_bundle_width(config)
         weights = data.ArrayLayout(unsigned(config.weight_width), config.shared_rows)
         sums = data.ArrayLayout(signed(config.sum_width), config.shared_rows)
-        super().__init__({
-            "lanes_in": In(bundle),
-            "lanes_out": Out(bundle),
-            "shift": In(1),
-            "weight_in": In(weights),
-            "weight_out": Out(weights),
-            "sum_in": In(sums),
-            "sum_out": Out(sums),
-        })
+        super().__init__(
+            {
+                "lanes_in": In(bundle),
+                "lanes_out": Out(bundle),
+                "shift": In(1),
+                "weight_in": In(weights),
+                "weight_out": Out(weights),
+                "sum_in": In(sums),
+                "sum_out": Out(sums),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -95,24 +95,28 @@ class BitPlaneCell(wiring.Component):
                 m.d.sync += lane.eq(shadow.lane)
             with m.If(swap):
                 m.d.sync += value.eq(shadow.value)
-            if config.lanes > 1:
-                select = LaneSelect(config)
-                m.submodules[f"select{suffix}"] = place(select, platform, f"select{suffix}")
-                m.d.comb += [select.lanes.eq(lanes[:-1]), select.lane.eq(lane)]
-                m.d.sync += bit.eq(select.selected)
-            else:
-                m.d.sync += bit.eq(lanes[0])
-            adder = GatedAdder(config)
-            m.submodules[f"add{suffix}"] = place(adder, platform, f"add{suffix}")
+            m.d.sync += [
+                bit.eq(self._select(m, lanes[:-1], lane, suffix)),
+                total.eq(self._gated_add(m, self.sum_in[row], value, bit, suffix)),
+            ]
             m.d.comb += [
-                adder.addend.eq(self.sum_in[row]),
-                adder.value.eq(value),
-                adder.enable.eq(bit),
                 self.weight_out[row].eq(shadow),
                 self.sum_out[row].eq(total),
             ]
-            m.d.sync += total.eq(adder.total)
         return m
+
+    # The whole combinational logic of a cell: what a vendor's primitives may replace.
+
+    def _select(self, m, bits, index, suffix):
+        """The indexed bit, as a tree of two-way multiplexers."""
+        bits = list(bits)
+        for place in index:
+            bits = [Mux(place, high, low) for low, high in zip(bits[::2], bits[1::2], strict=True)]
+        return bits[0]
+
+    def _gated_add(self, m, addend, value, enable, suffix):
+        """The addend, plus the value if enabled."""
+        return addend + Mux(enable, value, 0)
 
 
 class RowEnd(wiring.Component):
@@ -137,12 +141,14 @@ class RowEnd(wiring.Component):
 
     def __init__(self, config: Config):
         self.config = config
-        super().__init__({
-            "sum": In(signed(config.sum_width)),
-            "first": In(1),
-            "last": In(1),
-            "result": Out(signed(config.result_width)),
-        })
+        super().__init__(
+            {
+                "sum": In(signed(config.sum_width)),
+                "first": In(1),
+                "last": In(1),
+                "result": Out(signed(config.result_width)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -150,11 +156,13 @@ class RowEnd(wiring.Component):
         acc = Signal(signed(width - 1), reset_less=True)
         acc_next = Signal(signed(width))
         result = Signal(signed(width), reset_less=True)
-        # One adder: -sum is ~sum + 1, and the one to add takes the free bit of the doubled acc.
-        doubled = Cat(self.first, Mux(self.first, 0, acc)).as_signed()
-        operand = Mux(self.first, ~self.sum, self.sum)
-        m.d.comb += [acc_next.eq(doubled + operand), self.result.eq(result)]
+        m.d.comb += [acc_next.eq(self._join(m, acc)), self.result.eq(result)]
         m.d.sync += acc.eq(acc_next)
         with m.If(self.last):
             m.d.sync += result.eq(acc_next)
         return m
+
+    def _join(self, m, acc):
+        """One adder: -sum is ~sum + 1, and the one to add takes the free bit of the doubled acc."""
+        operand = Mux(self.first, ~self.sum, self.sum)
+        return operand + Cat(self.first, Mux(self.first, 0, acc)).as_signed()

@@ -1,0 +1,154 @@
+"""``termac generate``: the accelerator of a configuration as a folder of files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from termac.arch.config import Config
+from termac.arch.memory_map import MemoryMap, Region
+from termac.arch.registers import REGISTERS, Access, Register
+from termac.c_header import c_header
+from termac.files import atomic_folder
+
+__all__ = ["generate", "memory_map_table", "register_table"]
+
+
+def generate(config: Config, folder: str | Path) -> list[Path]:
+    """Write the Verilog of an accelerator and everything a driver needs to know about it.
+
+    ``accelerator.v`` (top module ``termac``), ``waivers.vlt`` (Verilator), ``registers.md`` and
+    ``.json``, ``memory_map.md`` and ``.json``, ``termac.h`` and ``config.json``. Equal
+    configurations give equal bytes.
+
+    Returns
+    -------
+    list of Path
+        The files, sorted.
+
+    Raises
+    ------
+    TermacError
+        If the folder cannot be written or holds anything that Termac did not write.
+    """
+    folder = Path(folder)
+    with atomic_folder(folder) as temporary:
+        # Only here is the hardware description needed; it takes a second to import.
+        from termac_hw.core import Core
+        from termac_hw.emit import WAIVERS, emit_verilog
+
+        texts = {
+            "accelerator.v": emit_verilog(Core(config)),
+            "waivers.vlt": WAIVERS.read_text(),
+            "registers.md": register_table(config),
+            "registers.json": _json([_register(r, config) for r in REGISTERS.values()]),
+            "memory_map.md": memory_map_table(config),
+            "memory_map.json": _json(_memory_map(config)),
+            "termac.h": c_header(config),
+            "config.json": _json(asdict(config) | {"digest": config.digest}),
+        }
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in sorted(texts)]
+
+
+def register_table(config: Config) -> str:
+    """The registers as a Markdown page."""
+    lines = [
+        "# Registers",
+        "",
+        f"Configuration `{config.name}`. 32-bit registers behind the AXI4-Lite slave `s_axil`; "
+        "offsets in bytes. Other offsets and writes to read-only registers answer SLVERR.",
+        "",
+        "| offset | register | access | reset | bits | field | meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for register in REGISTERS.values():
+        access = {Access.READ_ONLY: "read", Access.READ_WRITE: "read, write",
+                  Access.PULSE: "write 1"}[register.access]  # fmt: skip
+        lines.append(
+            f"| 0x{register.offset:03X} | **{register.name}** | {access} "
+            f"| 0x{register.reset_value(config):08X} | | | {register.doc} |"
+        )
+        for field in register.fields.fields:
+            low = register.fields.offset(field.name)
+            bits = f"{low + field.width - 1}:{low}" if field.width > 1 else f"{low}"
+            meaning = field.doc
+            if register.values is not None:
+                meaning += ": " + ", ".join(f"{v.value} {v.name}" for v in register.values)
+            lines.append(f"| | | | | {bits} | {field.name} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def memory_map_table(config: Config) -> str:
+    """The memory map as a Markdown page."""
+    memory_map = MemoryMap(config)
+    lines = [
+        "# Memory map",
+        "",
+        f"Configuration `{config.name}`. Byte addresses of the AXI4 slave `s_axi` "
+        f"({memory_map.address_width} bits). The beat of an entry lies at",
+        "`base + word * word stride + group * group stride + 4 * beat`, lowest bits in beat 0.",
+        "",
+        "| region | base | words | groups | bits | beats | word stride | group stride | access "
+        "| content |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in memory_map.regions:
+        lines.append(
+            f"| {r.name} | 0x{r.base:08X} | {r.words} | {r.groups} | {r.width} | {r.beats} "
+            f"| {r.word_stride} | {r.group_stride} | {'read, ' if r.readable else ''}write "
+            f"| {r.doc} |"
+        )
+    lines += [
+        "",
+        "The beats of an entry of a write-only region must be written whole, one after another; "
+        "the entry is stored with its last beat. Activations may be written byte by byte. "
+        "Beats between the last one and the next group are padding: writes are ignored, reads "
+        "yield 0. Everything else, and every access while STATUS.busy is set, answers SLVERR.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _register(register: Register, config: Config) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "name": register.name,
+        "offset": register.offset,
+        "access": register.access.value,
+        "reset": register.reset_value(config),
+        "doc": register.doc,
+        "fields": [
+            {
+                "name": field.name,
+                "offset": register.fields.offset(field.name),
+                "width": field.width,
+                "doc": field.doc,
+            }
+            for field in register.fields.fields
+        ],
+    }
+    if register.values is not None:
+        result["values"] = {value.name: value.value for value in register.values}
+    return result
+
+
+def _memory_map(config: Config) -> dict[str, Any]:
+    def region(r: Region) -> dict[str, Any]:
+        return asdict(r) | {
+            "beats": r.beats,
+            "word_stride": r.word_stride,
+            "group_stride": r.group_stride,
+            "size": r.size,
+        }
+
+    memory_map = MemoryMap(config)
+    return {
+        "address_width": memory_map.address_width,
+        "regions": [region(r) for r in memory_map.regions],
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
