@@ -40,15 +40,17 @@ class Accumulator(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "vector": In(struct(vector_layout(config))),
-            "results": In(data.ArrayLayout(signed(config.result_width), config.segments)),
-            "parameter_write": In(struct(parameter_write_layout(config))),
-            "sum": Out(signed(32)),
-            "multiplier": Out(31),
-            "shift": Out(5),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "vector": In(struct(vector_layout(config))),
+                "results": In(data.ArrayLayout(signed(config.result_width), config.segments)),
+                "parameter_write": In(struct(parameter_write_layout(config))),
+                "sum": Out(signed(32)),
+                "multiplier": Out(31),
+                "shift": Out(5),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

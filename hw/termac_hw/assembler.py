@@ -41,19 +41,21 @@ class Assembler(wiring.Component):
         self.config = config
         destination = struct(destination_layout(config))
         units = config.segments // config.unit
-        super().__init__({
-            "clear": In(1),
-            "start": In(1),
-            "enable": In(1),
-            "destination": In(destination),
-            "byte": In(8),
-            "write_valid": Out(units),
-            "write_ready": In(units),
-            "write_address": Out(destination["address"].shape),
-            "write_phase": Out(destination["phase"].shape),
-            "write_data": Out(8 * config.segments),
-            "overrun": Out(1),
-        })
+        super().__init__(
+            {
+                "clear": In(1),
+                "start": In(1),
+                "enable": In(1),
+                "destination": In(destination),
+                "byte": In(8),
+                "write_valid": Out(units),
+                "write_ready": In(units),
+                "write_address": Out(destination["address"].shape),
+                "write_phase": Out(destination["phase"].shape),
+                "write_data": Out(8 * config.segments),
+                "overrun": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

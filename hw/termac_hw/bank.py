@@ -31,16 +31,18 @@ class ReadRequest(data.StructLayout):
     """
 
     def __init__(self, config):
-        super().__init__({
-            "address": ceil_log2(config.activation_depth),
-            "pad": 1,
-            "load": 1,
-            "segment": ceil_log2(config.segments),
-            "swap": 1,
-            "residual": 1,
-            "word": max(1, ceil_log2(config.words_per_tile)),
-            "phase": max(1, ceil_log2(config.tiles_per_word)),
-        })
+        super().__init__(
+            {
+                "address": ceil_log2(config.activation_depth),
+                "pad": 1,
+                "load": 1,
+                "segment": ceil_log2(config.segments),
+                "swap": 1,
+                "residual": 1,
+                "word": max(1, ceil_log2(config.words_per_tile)),
+                "phase": max(1, ceil_log2(config.tiles_per_word)),
+            }
+        )
 
 
 class ActivationBank(wiring.Component):
@@ -78,26 +80,28 @@ class ActivationBank(wiring.Component):
         self.request_layout = ReadRequest(config)
         self.requesters = config.words_per_tile * config.lanes // config.unit
         address = ceil_log2(config.activation_depth)
-        super().__init__({
-            "request": In(self.request_layout),
-            "request_out": Out(self.request_layout),
-            "pad": In(8),
-            "residual_pad": In(8),
-            "lanes": Out(config.segments * (config.lanes + 1)),
-            "residual_push": Out(1),
-            "residual_word": Out(self.request_layout["word"].shape),
-            "residual_phase": Out(self.request_layout["phase"].shape),
-            "residual_data": Out(8 * config.lanes),
-            "write_valid": In(self.requesters),
-            "write_ready": Out(self.requesters),
-            "write_address": In(data.ArrayLayout(unsigned(address), self.requesters)),
-            "write_data": In(data.ArrayLayout(unsigned(8 * config.unit), self.requesters)),
-            "host_read": In(1),
-            "host_address": In(address),
-            "host_data": Out(8 * config.lanes),
-            "host_write": In(config.lanes),
-            "host_write_data": In(8 * config.lanes),
-        })
+        super().__init__(
+            {
+                "request": In(self.request_layout),
+                "request_out": Out(self.request_layout),
+                "pad": In(8),
+                "residual_pad": In(8),
+                "lanes": Out(config.segments * (config.lanes + 1)),
+                "residual_push": Out(1),
+                "residual_word": Out(self.request_layout["word"].shape),
+                "residual_phase": Out(self.request_layout["phase"].shape),
+                "residual_data": Out(8 * config.lanes),
+                "write_valid": In(self.requesters),
+                "write_ready": Out(self.requesters),
+                "write_address": In(data.ArrayLayout(unsigned(address), self.requesters)),
+                "write_data": In(data.ArrayLayout(unsigned(8 * config.unit), self.requesters)),
+                "host_read": In(1),
+                "host_address": In(address),
+                "host_data": Out(8 * config.lanes),
+                "host_write": In(config.lanes),
+                "host_write_data": In(8 * config.lanes),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -170,8 +174,6 @@ class ActivationBank(wiring.Component):
             host.eq(self.host_write.any()),
             write.addr.eq(Mux(host, self.host_address, address)),
             write.data.eq(Mux(host, self.host_write_data, Cat(value for _ in range(units)))),
-            write.en.eq(
-                Mux(host, self.host_write, Cat(e.replicate(config.unit) for e in enable))
-            ),
+            write.en.eq(Mux(host, self.host_write, Cat(e.replicate(config.unit) for e in enable))),
         ]
         return m

@@ -1,7 +1,7 @@
 """The whole accelerator: host ports, sequencer, memories, array, drains."""
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2

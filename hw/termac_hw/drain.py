@@ -64,24 +64,26 @@ class Drain(wiring.Component):
         self.config = config
         destination = struct(destination_layout(config))
         units = config.segments // config.unit
-        super().__init__({
-            "clear": In(1),
-            "layer": In(struct(DRAIN_LAYER)),
-            "start": In(1),
-            "vector": In(struct(vector_layout(config))),
-            "results": In(data.ArrayLayout(signed(config.result_width), config.segments)),
-            "destination": In(destination),
-            "parameter_write": In(struct(parameter_write_layout(config))),
-            "table_write": In(struct(TABLE_WRITE)),
-            "residual_push": In(units),
-            "residual_data": In(data.ArrayLayout(unsigned(8 * config.unit), units)),
-            "write_valid": Out(units),
-            "write_ready": In(units),
-            "write_address": Out(destination["address"].shape),
-            "write_phase": Out(destination["phase"].shape),
-            "write_data": Out(8 * config.segments),
-            "overrun": Out(1),
-        })
+        super().__init__(
+            {
+                "clear": In(1),
+                "layer": In(struct(DRAIN_LAYER)),
+                "start": In(1),
+                "vector": In(struct(vector_layout(config))),
+                "results": In(data.ArrayLayout(signed(config.result_width), config.segments)),
+                "destination": In(destination),
+                "parameter_write": In(struct(parameter_write_layout(config))),
+                "table_write": In(struct(TABLE_WRITE)),
+                "residual_push": In(units),
+                "residual_data": In(data.ArrayLayout(unsigned(8 * config.unit), units)),
+                "write_valid": Out(units),
+                "write_ready": In(units),
+                "write_address": Out(destination["address"].shape),
+                "write_phase": Out(destination["phase"].shape),
+                "write_data": Out(8 * config.segments),
+                "overrun": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

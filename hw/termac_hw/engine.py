@@ -33,31 +33,35 @@ class Pass(data.StructLayout):
     """
 
     def __init__(self, config):
-        super().__init__({
-            "tap": ceil_log2(config.tap_depth),
-            "count": ceil_log2(config.accumulator_depth + 1),
-            "sum_first": 1,
-            "sum_last": 1,
-            "pool_first": 1,
-            "pool_last": 1,
-            "tile": 1,
-            "chunk": 1,
-            "last": 1,
-        })
+        super().__init__(
+            {
+                "tap": ceil_log2(config.tap_depth),
+                "count": ceil_log2(config.accumulator_depth + 1),
+                "sum_first": 1,
+                "sum_last": 1,
+                "pool_first": 1,
+                "pool_last": 1,
+                "tile": 1,
+                "chunk": 1,
+                "last": 1,
+            }
+        )
 
 
 class Position(data.StructLayout):
     """Where a vector is: output column, input coordinates, input, residual and output address."""
 
     def __init__(self):
-        super().__init__({
-            "column": COORDINATE_WIDTH,
-            "y": signed(COORDINATE_WIDTH + 2),
-            "x": signed(COORDINATE_WIDTH + 2),
-            "input": signed(ADDRESS_WIDTH),
-            "residual": signed(ADDRESS_WIDTH),
-            "output": unsigned(ADDRESS_WIDTH),
-        })
+        super().__init__(
+            {
+                "column": COORDINATE_WIDTH,
+                "y": signed(COORDINATE_WIDTH + 2),
+                "x": signed(COORDINATE_WIDTH + 2),
+                "input": signed(ADDRESS_WIDTH),
+                "residual": signed(ADDRESS_WIDTH),
+                "output": unsigned(ADDRESS_WIDTH),
+            }
+        )
 
 
 class Destination(data.StructLayout):
@@ -71,11 +75,13 @@ class Destination(data.StructLayout):
     """
 
     def __init__(self, config):
-        super().__init__({
-            "address": ceil_log2(config.activation_depth),
-            "phase": max(1, ceil_log2(config.tiles_per_word)),
-            "enable": config.words_per_tile,
-        })
+        super().__init__(
+            {
+                "address": ceil_log2(config.activation_depth),
+                "phase": max(1, ceil_log2(config.tiles_per_word)),
+                "enable": config.words_per_tile,
+            }
+        )
 
 
 class Engine(wiring.Component):
@@ -104,24 +110,26 @@ class Engine(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "halt": In(1),
-            "descriptor": In(Descriptor()),
-            "passes": In(stream.Signature(Pass(config))),
-            "request": Out(ReadRequest(config)),
-            "first": Out(1),
-            "last": Out(1),
-            "push": Out(1),
-            "vector": Out(struct(vector_layout(config))),
-            "destination": Out(Destination(config)),
-            "running": Out(1),
-            "finished": Out(1),
-            "address_error": Out(1),
-            "tap_write": In(1),
-            "tap_write_address": In(ceil_log2(config.tap_depth)),
-            "tap_write_data": In(TAP.width),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "halt": In(1),
+                "descriptor": In(Descriptor()),
+                "passes": In(stream.Signature(Pass(config))),
+                "request": Out(ReadRequest(config)),
+                "first": Out(1),
+                "last": Out(1),
+                "push": Out(1),
+                "vector": Out(struct(vector_layout(config))),
+                "destination": Out(Destination(config)),
+                "running": Out(1),
+                "finished": Out(1),
+                "address_error": Out(1),
+                "tap_write": In(1),
+                "tap_write_address": In(ceil_log2(config.tap_depth)),
+                "tap_write_data": In(TAP.width),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -130,7 +138,9 @@ class Engine(wiring.Component):
         segments = config.segments
         tap_layout = struct(TAP)
 
-        m.submodules.taps = taps = Memory(shape=unsigned(TAP.width), depth=config.tap_depth, init=[])
+        m.submodules.taps = taps = Memory(
+            shape=unsigned(TAP.width), depth=config.tap_depth, init=[]
+        )
         tap_read = taps.read_port(domain="sync")
         tap_write = taps.write_port()
         m.d.comb += [
@@ -269,10 +279,16 @@ class Engine(wiring.Component):
         # --- Stage 0: read the tap table -------------------------------------------------------
         m.d.comb += tap_read.addr.eq(work.tap + phase)
         stage1 = Signal(
-            data.StructLayout({
-                "tap": 1, "residual": 1, "step": 5, "swap": 1, "absent": 1,
-                "phase": phase_of_word.shape(),
-            })
+            data.StructLayout(
+                {
+                    "tap": 1,
+                    "residual": 1,
+                    "step": 5,
+                    "swap": 1,
+                    "absent": 1,
+                    "phase": phase_of_word.shape(),
+                }
+            )
         )
         origin1 = Signal(Position())
         residual_word = Signal(5)

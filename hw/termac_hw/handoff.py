@@ -28,12 +28,14 @@ class Handoff(wiring.Component):
         self.count = count
         self.delay = delay
         self.module_name = module_name
-        super().__init__({
-            "start": In(1),
-            "record": In(layout),
-            "starts": Out(count),
-            "records": Out(data.ArrayLayout(layout, count)),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "record": In(layout),
+                "starts": Out(count),
+                "records": Out(data.ArrayLayout(layout, count)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -35,16 +35,18 @@ class Loader(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "halt": In(1),
-            "descriptor": In(Descriptor()),
-            "record_address": Out(17),
-            "record": In(PASS.width),
-            "request": Out(WeightRequest(config)),
-            "passes": Out(stream.Signature(Pass(config))),
-            "address_error": Out(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "halt": In(1),
+                "descriptor": In(Descriptor()),
+                "record_address": Out(17),
+                "record": In(PASS.width),
+                "request": Out(WeightRequest(config)),
+                "passes": Out(stream.Signature(Pass(config))),
+                "address_error": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

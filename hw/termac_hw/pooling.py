@@ -38,12 +38,14 @@ class Pooling(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "vector": In(struct(vector_layout(config))),
-            "value": In(signed(8)),
-            "pooled": Out(signed(8)),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "vector": In(struct(vector_layout(config))),
+                "value": In(signed(8)),
+                "pooled": Out(signed(8)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -6,14 +6,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from termac.arch import TABLE_ENTRIES
 from termac.arch.records import TABLE_WRITE
+from termac.arch.timing import residual_queue_depth
 
 from termac_hw.layouts import struct
 from termac_hw.pace import beats, pair_enables, select
 
 __all__ = ["ResidualAdder"]
-
-QUEUE_DEPTH = 16
-"""Slices a queue holds: one LUT RAM deep."""
 
 
 class ResidualAdder(wiring.Component):
@@ -49,16 +47,18 @@ class ResidualAdder(wiring.Component):
     def __init__(self, config):
         self.config = config
         slices = config.segments // config.unit
-        super().__init__({
-            "clear": In(1),
-            "start": In(1),
-            "complete": In(1),
-            "value": In(signed(8)),
-            "residual_push": In(slices),
-            "residual_data": In(data.ArrayLayout(unsigned(8 * config.unit), slices)),
-            "table_write": In(struct(TABLE_WRITE)),
-            "sum": Out(signed(32)),
-        })
+        super().__init__(
+            {
+                "clear": In(1),
+                "start": In(1),
+                "complete": In(1),
+                "value": In(signed(8)),
+                "residual_push": In(slices),
+                "residual_data": In(data.ArrayLayout(unsigned(8 * config.unit), slices)),
+                "table_write": In(struct(TABLE_WRITE)),
+                "sum": Out(signed(32)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -66,8 +66,9 @@ class ResidualAdder(wiring.Component):
         beat, active = beats(m, self.start, config.segments, "value")
         pairs = pair_enables(m, beat, active, "value")
 
+        queue_depth = residual_queue_depth(config)
         # Queues: each slice has its own write position, all are read together.
-        read_slot = Signal(range(QUEUE_DEPTH))
+        read_slot = Signal(range(queue_depth))
         last_beat = beat == config.segments - 1
         with m.If(self.clear):
             m.d.sync += read_slot.eq(0)
@@ -76,10 +77,10 @@ class ResidualAdder(wiring.Component):
         words = []
         for index in range(len(self.residual_push)):
             m.submodules[f"queue_{index}"] = queue = Memory(
-                shape=unsigned(8 * config.unit), depth=QUEUE_DEPTH, init=[]
+                shape=unsigned(8 * config.unit), depth=queue_depth, init=[]
             )
             queue_write, queue_read = queue.write_port(), queue.read_port(domain="comb")
-            write_slot = Signal(range(QUEUE_DEPTH), name=f"write_slot_{index}")
+            write_slot = Signal(range(queue_depth), name=f"write_slot_{index}")
             with m.If(self.clear):
                 m.d.sync += write_slot.eq(0)
             with m.Elif(self.residual_push[index]):

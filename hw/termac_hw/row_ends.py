@@ -28,12 +28,14 @@ class RowEnds(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "sums": In(data.ArrayLayout(signed(config.sum_width), config.rows)),
-            "first": In(1),
-            "last": In(1),
-            "results": Out(data.ArrayLayout(signed(config.result_width), config.rows)),
-        })
+        super().__init__(
+            {
+                "sums": In(data.ArrayLayout(signed(config.sum_width), config.rows)),
+                "first": In(1),
+                "last": In(1),
+                "results": Out(data.ArrayLayout(signed(config.result_width), config.rows)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

@@ -41,40 +41,42 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "start": In(1),
-            "forget": In(1),
-            "program": In(16),
-            "watchdog": In(32),
-            "busy": Out(1),
-            "done": Out(1),
-            "error": Out(ErrorCode),
-            "error_layer": Out(16),
-            "layer": Out(16),
-            "cycles": Out(32),
-            "issue": Out(32),
-            "stall_weights": Out(32),
-            "setup": Out(32),
-            "drain": Out(32),
-            "log_index": In(ceil_log2(LOG_ENTRIES)),
-            "log_cycles": Out(32),
-            "layer_start": Out(1),
-            "halt": Out(1),
-            "clear": Out(1),
-            "descriptor": Out(Descriptor()),
-            "record_address": In(17),
-            "record": Out(PASS.width),
-            "running": In(1),
-            "finished": In(1),
-            "address_error": In(1),
-            "overrun": In(1),
-            "table_write": Out(1),
-            "table_address": Out(9),
-            "table_data": Out(signed(32)),
-            "program_write": In(1),
-            "program_write_address": In(ceil_log2(config.program_depth)),
-            "program_write_data": In(32),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "forget": In(1),
+                "program": In(16),
+                "watchdog": In(32),
+                "busy": Out(1),
+                "done": Out(1),
+                "error": Out(ErrorCode),
+                "error_layer": Out(16),
+                "layer": Out(16),
+                "cycles": Out(32),
+                "issue": Out(32),
+                "stall_weights": Out(32),
+                "setup": Out(32),
+                "drain": Out(32),
+                "log_index": In(ceil_log2(LOG_ENTRIES)),
+                "log_cycles": Out(32),
+                "layer_start": Out(1),
+                "halt": Out(1),
+                "clear": Out(1),
+                "descriptor": Out(Descriptor()),
+                "record_address": In(17),
+                "record": Out(PASS.width),
+                "running": In(1),
+                "finished": In(1),
+                "address_error": In(1),
+                "overrun": In(1),
+                "table_write": Out(1),
+                "table_address": Out(9),
+                "table_data": Out(signed(32)),
+                "program_write": In(1),
+                "program_write_address": In(ceil_log2(config.program_depth)),
+                "program_write_data": In(32),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -95,7 +97,9 @@ class Sequencer(wiring.Component):
         pointer = Signal(17)  # next program word
         table = Signal(17)
         step = Signal(range(max(2 * TABLE_ENTRIES, drain_cycles(config)) + 2))
-        fetched = Cat(Signal(32, name=f"word_{i}", reset_less=True) for i in range(DESCRIPTOR_WORDS))
+        fetched = Cat(
+            Signal(32, name=f"word_{i}", reset_less=True) for i in range(DESCRIPTOR_WORDS)
+        )
         m.d.comb += self.descriptor.eq(fetched)
 
         # A fault ends any state but IDLE: `fault` gathers it, every state leaves on `failed` and
@@ -266,8 +270,6 @@ class Sequencer(wiring.Component):
             self.log_cycles.eq(log_read.data),
             log_write.addr.eq(self.layer),
             log_write.data.eq(self.cycles + 1),
-            log_write.en.eq(
-                fsm.ongoing("DRAIN") & (step == 0) & (self.layer < LOG_ENTRIES)
-            ),
+            log_write.en.eq(fsm.ongoing("DRAIN") & (step == 0) & (self.layer < LOG_ENTRIES)),
         ]
         return m

@@ -38,15 +38,17 @@ class WeightBank(wiring.Component):
         self.config = config
         self.request_layout = WeightRequest(config)
         width = config.segments * config.weight_width
-        super().__init__({
-            "request": In(self.request_layout),
-            "request_out": Out(self.request_layout),
-            "shift": Out(1),
-            "weights": Out(width),
-            "host_write": In(1),
-            "host_address": In(ceil_log2(config.weight_depth)),
-            "host_data": In(width),
-        })
+        super().__init__(
+            {
+                "request": In(self.request_layout),
+                "request_out": Out(self.request_layout),
+                "shift": Out(1),
+                "weights": Out(width),
+                "host_write": In(1),
+                "host_address": In(ceil_log2(config.weight_depth)),
+                "host_data": In(width),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

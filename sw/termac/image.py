@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from termac.arch import Config, weight_layout
 from termac.arch.memory_map import Block, MemoryMap
-from termac.storage import Storage
 from termac.errors import InputError
 from termac.estimate import predict
 from termac.graph import Graph
+from termac.storage import Storage
 
 __all__ = ["Image", "LayerInfo", "load_image"]
 

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from termac.arch import PARAMETER, Config, concatenate, split, weight_layout
 from termac.arch.memory_map import MemoryMap, parameter_beats
-from termac.storage import Storage
 from termac.errors import ConfigError, ImageError
 from termac.files import atomic_folder
 from termac.graph import Graph, Tensor
 from termac.graph_io import load_graph, save_graph
 from termac.image import Image, LayerInfo
+from termac.storage import Storage
 from termac.summary import summary_rows, summary_text
 
 __all__ = ["FORMAT", "read_image", "save_image"]

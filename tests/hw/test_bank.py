@@ -70,8 +70,8 @@ def test_planes_reach_the_column_two_cycles_after_the_request(lanes, segments):
                         expected[cycle + 2 + plane, step] = bits | token
                 value = ctx.get(bank.lanes)
                 for segment in range(segments):
-                    observed[cycle, segment] = (
-                        value >> (segment * (lanes + 1)) & ((1 << (lanes + 1)) - 1)
+                    observed[cycle, segment] = value >> (segment * (lanes + 1)) & (
+                        (1 << (lanes + 1)) - 1
                     )
                 await ctx.tick()
                 cycle += 1

@@ -75,10 +75,20 @@ class Builder:
         return f"{kind}{len(self.nodes)}"
 
     def _clamp(self, name: str) -> tuple[int, int]:
+        """Limits of the result, perhaps with a ReLU that leaves something of it."""
         low, high = self.tensors[name].limits
-        if self.rng.random() < 0.5:  # ReLU
-            low = self.tensors[name].zero_point
+        zero = self.tensors[name].zero_point
+        if zero <= (low + high) // 2 and self.rng.random() < 0.5:
+            low = zero
         return low, high
+
+    def _like(self, bits: int, *sources: str) -> int:
+        """A zero point about where the sources have theirs, so that few results saturate."""
+        places = []
+        for source in sources:
+            low, high = self.tensors[source].limits
+            places.append((self.tensors[source].zero_point - low) / (high - low))
+        return round(float(np.mean(places)) * ((1 << bits) - 1)) - (1 << (bits - 1))
 
     def conv(
         self,
@@ -105,14 +115,15 @@ class Builder:
         weights *= rng.random(weights.shape) < density
         if depthwise:
             weights *= np.eye(channels, dtype=np.int8)[:, None, None, :]
-        # A scale that spreads the results over the output's range.
+        # Scale and bias that spread the results over the output's range.
         spread = 75.0 * (1 << (self.tensors[source].bits - 1)) / 2
         taps = max(1.0, np.count_nonzero(weights) / channels)
-        real = min(0.9, (1 << (bits - 1)) / (spread * taps**0.5))
+        real = min(0.9, 0.6 * (1 << (bits - 1)) / (spread * taps**0.5))
         scales = real * rng.uniform(0.5, 1.0, channels)
         pairs = np.array([quantize_multiplier(float(scale)) for scale in scales])
-        bias = rng.integers(-1, 2, channels) * rng.integers(0, int(spread * 4), channels)
         low, high = self._clamp(name)
+        middle = (low + high) / 2 + rng.uniform(-0.2, 0.2, channels) * (high - low)
+        bias = np.round((middle - self.tensors[name].zero_point) / scales)
         self.nodes.append(
             Conv(
                 name=name,
@@ -136,10 +147,11 @@ class Builder:
         return self.conv(channels, kernel=(height, width), padding=(0, 0, 0, 0), bits=bits)
 
     def add(self, first: str, second: str, *, bits: int = 8) -> str:
-        name = self._tensor(self._name("add"), self.shape(first), bits)
+        zero = self._like(bits, first, second)
+        name = self._tensor(self._name("add"), self.shape(first), bits, zero)
         inner = [quantize_multiplier(float(self.rng.uniform(0.3, 0.999))) for _ in range(2)]
-        span = 1 << (max(self.tensors[t].bits for t in (first, second)) - bits + 8)
-        multiplier, shift = quantize_multiplier(min(0.99, 256 / span / (1 << 20)))
+        widest = max(self.tensors[t].bits for t in (first, second))
+        multiplier, shift = quantize_multiplier(0.7 * 2.0 ** (bits - widest - 20))
         low, high = self._clamp(name)
         self.nodes.append(
             Add(
@@ -189,8 +201,9 @@ class Builder:
         bits: int = 8,
     ) -> str:
         shape = self._pooled(kernel, stride, padding)
-        name = self._tensor(self._name("mean"), shape, bits)
-        multiplier, shift = quantize_multiplier(0.9 / (kernel[0] * kernel[1]))
+        name = self._tensor(self._name("mean"), shape, bits, self._like(bits, self.last))
+        scale = 0.95 * 2.0 ** (bits - self.tensors[self.last].bits) / (kernel[0] * kernel[1])
+        multiplier, shift = quantize_multiplier(min(scale, 0.99))
         low, high = self.tensors[name].limits
         self.nodes.append(
             AvgPool(

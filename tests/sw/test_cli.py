@@ -211,6 +211,16 @@ def test_a_single_wrong_value_fails(data, packed, tmp_path, monkeypatch):
     assert not (tmp_path / "y.npy").exists()
 
 
+def test_interruption_is_no_mismatch(data, packed, tmp_path, monkeypatch):
+    def interrupt(self, x, *, tensors=False):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GoldenDevice, "run", interrupt)
+    line = fail("simulate", packed, "--input", data / "test.npy", "--output", tmp_path / "y.npy",
+                "--engine", "golden", code=130)  # fmt: skip
+    assert line == "error: interrupted\n"
+
+
 # --- Bad input: exit code 2, one line, nothing written -------------------------------------------
 
 

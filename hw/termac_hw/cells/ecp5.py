@@ -3,8 +3,10 @@
 yosys folds the AND of a gated addition into no carry chain and sees no wide multiplexer in a lane
 select, although an ECP5 has both. With them a cell (12-bit sums, yosys 0.70, LUT-eq = LUT4 +
 2 CCU2C) takes 16 instead of 26 LUT-eq at 8 lanes, 20 instead of 41 (33 with ``-nowidelut``) at 16;
-the flip-flops stay 44 and 54. Operand order, a select by indexing and hand-shared multiplexers
-made no difference; a weight register gated by its reset saves 8 LUTs but costs 7 flip-flops, and
+the flip-flops stay 44 and 54. A row end takes 33 instead of 51.
+
+Without primitives, operand order, a select by indexing and hand-shared multiplexers made no
+difference. A weight register gated by its reset saves 8 LUTs of a cell for 7 more flip-flops, and
 of those an ECP5 has fewer to spare.
 """
 

@@ -1,4 +1,4 @@
-"""The contract between hardware and software: configuration, layouts, memory map, registers, timing.
+"""The contract of hardware and software: configuration, layouts, memory map, registers, timing.
 
 Everything both sides must agree on is derived here from one :class:`Config`; nothing else in the
 project states a field offset, an address or a cycle count.

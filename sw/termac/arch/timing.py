@@ -20,6 +20,7 @@ __all__ = [
     "layer_cycles",
     "program_cycles",
     "reload_cycles",
+    "residual_queue_depth",
     "row_latency",
     "swap_to_shift",
 ]
@@ -72,6 +73,19 @@ def drain_cycles(config: Config) -> int:
         + 2 * config.segments
         + 8
     )
+
+
+def residual_queue_depth(config: Config) -> int:
+    """Vectors whose residual bytes may wait in a drain, a power of two.
+
+    The bytes are read with the vector's taps; the drain wants them once the sums have crossed the
+    array and the requantizer. Reads of a word are at least S + 1 cycles apart.
+    """
+    wait = (
+        row_latency(config) + 8 + config.rows // config.shared_rows + config.segments
+        + DRAIN_LATENCY
+    )  # fmt: skip
+    return max(16, 1 << (wait // (config.segments + 1)).bit_length())
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, PASS, TAP, Config,
 from termac.compile.cut import Part
 from termac.compile.fuse import Residual
 from termac.compile.plan import PlannedLayer
-from termac.storage import Storage
 from termac.errors import CapacityError
 from termac.estimate import vector_times
 from termac.requantize import requantize
+from termac.storage import Storage
 
 __all__ = ["Assembler", "residual_tables"]
 
@@ -104,10 +104,10 @@ class Assembler:
         tiles = np.concatenate(self._weights.pieces)
         self.value, self.lane = tiles[..., 0], tiles[..., 1].view(np.uint8)
         rows = np.concatenate(self._parameters.pieces)
-        columns = rows.reshape(-1, config.drains, config.segments, 3).transpose(0, 2, 1, 3)
-        columns = columns.reshape(-1, config.drains, 3)
+        tiled = rows.reshape(-1, config.drains, config.segments, 3).transpose(0, 2, 1, 3)
+        drained = tiled.reshape(-1, config.drains, 3)
         self.parameters = {
-            name: columns[..., i] for i, name in enumerate(("bias", "multiplier", "shift"))
+            name: drained[..., i] for i, name in enumerate(("bias", "multiplier", "shift"))
         }
 
     def _check(self) -> None:
@@ -152,7 +152,8 @@ class Assembler:
         """First word, words from row tile to row tile, and first word of every pass."""
         columns = self.config.columns
         unique: dict[bytes, int] = {}
-        pieces, offsets = [], []
+        pieces: list[NDArray[np.int8]] = []
+        offsets: list[int] = []
         for number in range(len(plan.phases)):
             for cells in self._cells(plan, part, number):
                 key = cells.tobytes()
@@ -168,7 +169,8 @@ class Assembler:
         return self._weights.add(flat, len(flat) * columns), period, offsets
 
     def _records(self, part: Part, offsets: Sequence[int]) -> int:
-        words, counts = [], part.passes(self.config.segments)
+        words: list[int] = []
+        counts = part.passes(self.config.segments)
         for position, count in enumerate(counts):
             for number in range(count):
                 words.append(

@@ -14,10 +14,10 @@ from termac.compile.fuse import Layer, fuse
 from termac.compile.place import place
 from termac.compile.plan import PlannedLayer, plan_layer
 from termac.compile.shortcuts import absorb_shortcuts
-from termac.storage import Storage, plain_storage
-from termac.errors import ModelError
+from termac.errors import CapacityError, ModelError
 from termac.graph import Conv, Graph
 from termac.image import Image, LayerInfo
+from termac.storage import Storage, plain_storage
 
 __all__ = ["compile_graph"]
 
@@ -72,10 +72,27 @@ def compile_graph(
         source, target = sets[layer.input], sets[layer.name]
         if layer.channelwise and source in by_set:
             by_set.setdefault(target, by_set[source])
-    factors = dict.fromkeys(set(sets.values()), (1, 1))
+    plain = dict.fromkeys(set(sets.values()), (1, 1))
     if group_pixels:
         factors = Factors(layers, graph, config, by_set).search()
-    layers, storages = absorb_shortcuts(graph, layers, sets, factors, by_set, config)
+        try:
+            return _compile(graph, layers, sets, factors, by_set, config)
+        except CapacityError:
+            if factors == plain:
+                raise  # else perhaps it fits without
+    return _compile(graph, layers, sets, plain, by_set, config)
+
+
+def _compile(
+    graph: Graph,
+    layers: list[Layer],
+    sets: Mapping[str, str],
+    factors: Mapping[str, tuple[int, int]],
+    orders: Mapping[str, Sequence[int]],
+    config: Config,
+) -> Image:
+    """The rest, once the factors are chosen."""
+    layers, storages = absorb_shortcuts(graph, layers, sets, factors, orders, config)
 
     planned = [_planned(layer, storages, config) for layer in layers]
     beyond: dict[str, int] = {}

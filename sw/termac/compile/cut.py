@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.compile.lower import Phase, Word
-from termac.storage import Storage
 from termac.estimate import part_cycles
+from termac.storage import Storage
 
 __all__ = ["Part", "cut"]
 
@@ -148,7 +148,7 @@ def cut(
             unions = [_Union.of(need) for need in needs]
             for tile in range(first, tiles):
                 moved = step * ((tile - first) // group)
-                if not all([union.add(tile, moved) for union in unions]):
+                if not all(union.add(tile, moved) for union in unions):
                     break
                 if (end := tile + 1) in ends:
                     part = build(first, end, step, unions, slots=False)

@@ -3,27 +3,28 @@
 Thin tensors (3 or 16 channels) leave most bytes of a word and most rows of the array idle. With
 several pixels in a stored pixel the weights become block-structured and the same hardware does more
 work per cycle. Tensors that an addition joins share one factor. The search starts without and
-changes one set at a time, repairing the neighbours that no longer fit, while cycles fall.
+changes one set, or the two of a layer, repairing neighbours that no longer fit, while cycles fall.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from termac.arch import Config
 from termac.compile.fuse import Layer
 from termac.compile.lower import axes
 from termac.compile.plan import plan_layer
-from termac.storage import Storage, plain_storage
 from termac.graph import Graph
+from termac.storage import Storage, plain_storage
 
 __all__ = ["Cost", "Factors", "tensor_sets"]
 
 Factor = tuple[int, int]
 
-LARGEST = 8
-"""Largest factor of one axis."""
+SIZES = (1, 2, 3, 4, 8)
+"""Factors of one axis that are tried."""
 
 OVERFLOW = 1_000
 """Cycles that one weight word beyond the memory counts in the search."""
@@ -39,9 +40,8 @@ def tensor_sets(layers: Sequence[Layer], graph: Graph) -> dict[str, str]:
         return name
 
     for layer in layers:
-        if layer.residual is not None and layer.residual.stride == (1, 1):
-            if graph.tensors[layer.residual.tensor].shape == graph.tensors[layer.name].shape:
-                parent[find(layer.name)] = find(layer.residual.tensor)
+        if layer.residual is not None:
+            parent[find(layer.name)] = find(layer.residual.tensor)
     return {name: find(name) for name in parent}
 
 
@@ -68,6 +68,7 @@ class Factors:
     config: Config
     orders: Mapping[str, Sequence[int]]
     _costs: dict[tuple[int, Factor, Factor], Cost | None] = field(default_factory=dict)
+    _feasible: dict[tuple[int, Factor, Factor], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sets = tensor_sets(self.layers, self.graph)
@@ -75,16 +76,20 @@ class Factors:
         for name, representative in self.sets.items():
             self.members.setdefault(representative, []).append(name)
         self.candidates = {name: self._candidates(name) for name in self.members}
+        self._near = {
+            name: [x for x in self.layers if name in (self.sets[x.input], self.sets[x.name])]
+            for name in self.members
+        }
 
     # --- What is possible ------------------------------------------------------------------
 
     def _candidates(self, representative: str) -> list[Factor]:
         height, width, channels = self.graph.tensors[representative].shape
         ragged = [self._ragged(representative, axis) for axis in (0, 1)]
-        room = max(self.config.word_bytes, self.config.rows)
+        room = 2 * max(self.config.word_bytes, self.config.rows)
 
         def values(size: int, ragged: bool) -> list[int]:
-            return [f for f in range(1, min(LARGEST, size) + 1) if ragged or size % f == 0]
+            return [f for f in SIZES if f <= size and (ragged or size % f == 0)]
 
         return [
             (fy, fx)
@@ -116,10 +121,12 @@ class Factors:
     # --- What it costs ---------------------------------------------------------------------
 
     def feasible(self, layer: Layer, source: Factor, target: Factor) -> bool:
-        return (
-            axes(layer, self.storage(layer.input, source), self.storage(layer.name, target))
-            is not None
-        )
+        """Whether a layer can read and write tensors of two factors."""
+        key = (id(layer), source, target)
+        if key not in self._feasible:
+            stored = self.storage(layer.input, source), self.storage(layer.name, target)
+            self._feasible[key] = axes(layer, *stored) is not None
+        return self._feasible[key]
 
     def cost(self, layer: Layer, source: Factor, target: Factor) -> Cost | None:
         """Cost of a layer between tensors of two factors; None if they do not go together."""
@@ -149,41 +156,47 @@ class Factors:
 
     def search(self) -> dict[str, Factor]:
         """Factor of every set."""
-        chosen: dict[str, Factor] = {name: (1, 1) for name in self.members}
+        chosen: dict[str, Factor] = dict.fromkeys(self.members, (1, 1))
         best = self.total(chosen)
         assert best is not None  # factor 1 always works
+        moves: list[dict[str, Factor]] = [
+            {name: factor} for name, options in self.candidates.items() for factor in options
+        ]
+        for layer in self.layers:
+            ends = self.sets[layer.input], self.sets[layer.name]
+            if min(len(self.candidates[end]) for end in ends) > 1 and ends[0] != ends[1]:
+                pairs = product(*(self.candidates[end] for end in ends))
+                moves += [dict(zip(ends, pair, strict=True)) for pair in pairs]
         improved = True
         while improved:
             improved = False
-            for name, candidates in self.candidates.items():
-                for factor in candidates:
-                    if factor == chosen[name]:
-                        continue
-                    moved = self._move(chosen, name, factor)
-                    total = None if moved is None else self.total(moved)
-                    if moved is not None and total is not None and total < best:
-                        chosen, best, improved = moved, total, True
+            for move in moves:
+                moved = self._move(chosen, move)
+                total = None if moved is None else self.total(moved)
+                if moved is not None and total is not None and total < best:
+                    chosen, best, improved = moved, total, True
         return chosen
 
     def _move(
-        self, chosen: Mapping[str, Factor], name: str, factor: Factor
+        self, chosen: Mapping[str, Factor], move: Mapping[str, Factor]
     ) -> dict[str, Factor] | None:
-        """Set one factor and adapt the neighbours, and theirs; None if that fails."""
-        result = {**chosen, name: factor}
-        fixed, pending = {name}, [name]
+        """Set some factors and adapt the neighbours, and theirs; None if that fails."""
+        result, fixed, pending = {**chosen, **move}, set(move), list(move)
+        if result == chosen:
+            return None
         while pending:
             current = pending.pop()
-            for layer in self.layers:
+            for layer in self._near[current]:
                 ends = self.sets[layer.input], self.sets[layer.name]
-                if current not in ends or self.feasible(layer, *(result[end] for end in ends)):
+                if self.feasible(layer, result[ends[0]], result[ends[1]]):
                     continue
                 other = ends[1] if ends[0] == current else ends[0]
                 if other in fixed:
                     return None
                 options = []
                 for candidate in self.candidates[other]:
-                    pair = tuple(candidate if end == other else result[end] for end in ends)
-                    if (cost := self.cost(layer, *pair)) is not None:
+                    pair = [candidate if end == other else result[end] for end in ends]
+                    if (cost := self.cost(layer, pair[0], pair[1])) is not None:
                         options.append((cost.cycles, candidate))
                 if not options:
                     return None

@@ -97,7 +97,7 @@ def phases(
                 matrix[places] = weights[:, ky, kx, :]
         stacked = np.stack([pixels[key] for key in sorted(pixels)], axis=1)
         stacked = stacked.reshape(rows, -1, config.word_bytes)
-        used = stacked.any(axis=(0, 2))
+        used: NDArray[np.bool_] = np.asarray(stacked.any(axis=(0, 2)))
         words = [(*key, block) for key in sorted(pixels) for block in range(source.blocks)]
         result.append(
             Phase(

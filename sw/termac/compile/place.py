@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from termac.arch import Config
 from termac.compile.fuse import Layer
-from termac.storage import Storage
 from termac.errors import CapacityError
 from termac.graph import Graph
+from termac.storage import Storage
 
 __all__ = ["place"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from termac.arch import Config
 from termac.compile.fuse import Layer
-from termac.storage import Storage, plain_storage
 from termac.graph import Graph, Shortcut
+from termac.storage import Storage, plain_storage
 
 __all__ = ["absorb_shortcuts"]
 

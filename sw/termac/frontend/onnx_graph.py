@@ -272,7 +272,7 @@ class Importer:
         for node in reversed(self.graph.node):
             if wanted & set(node.output):
                 needed.append(node)
-                wanted |= set(node.input)
+                wanted |= set(node.input) - {""}  # an omitted optional input has no name
         return needed[::-1]
 
     def _fold(self, operation: Operation) -> bool:
