@@ -136,20 +136,21 @@ class ActivationBank(wiring.Component):
             self.residual_data.eq(word),
         ]
 
-        # Serializers: most significant plane first.
+        # Serializers: most significant plane first. Bytes rotate; what comes after the last plane
+        # of a vector is ignored at the row ends.
         columns = []
         for segment in range(config.segments):
-            serial = Signal(8 * config.lanes, name=f"serial_{segment}", reset_less=True)
             swap = Signal(name=f"swap_{segment}")
             load = Signal(name=f"load_{segment}")
             m.d.comb += load.eq(current.load & (current.segment == segment))
             m.d.sync += swap.eq(load & current.swap)
-            shifted = Cat(
-                Cat(Const(0, 1), serial[8 * lane : 8 * lane + 7]) for lane in range(config.lanes)
-            )
-            m.d.sync += serial.eq(Mux(load, word, shifted))
-            columns.append(Cat(*(serial[8 * lane + 7] for lane in range(config.lanes)), swap))
-        m.d.comb += self.lanes.eq(Cat(*columns))
+            for lane in range(config.lanes):
+                serial = Signal(8, name=f"serial_{segment}_{lane}", reset_less=True)
+                byte = word[8 * lane : 8 * lane + 8]
+                m.d.sync += serial.eq(Mux(load, byte, serial.rotate_left(1)))
+                columns.append(serial[7])
+            columns.append(swap)
+        m.d.comb += self.lanes.eq(Cat(columns))
 
         # Writes: fixed priority, one register between the grant and the memory.
         units = config.lanes // config.unit
