@@ -1,0 +1,128 @@
+"""``termac simulate``: run an image in the simulated Verilog or in the golden model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from termac.cli.common import Reporter, import_simulated_device, json_option, progress
+from termac.cli.files import check_writable_file, load_array, save_array
+
+__all__ = ["simulate"]
+
+
+@click.command()
+@click.argument("image_folder", metavar="IMAGE_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--input",
+    "input_path",
+    metavar="X.npy",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Batch on axis 0, in the model's own layout and units. Floats "
+    "are quantized; integers are taken as quantized already.",
+)
+@click.option(
+    "--output",
+    "output_path",
+    metavar="Y.npy",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Outputs in the model's own layout and units.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["verilator", "golden"]),
+    default="verilator",
+    show_default=True,
+    help="Simulated Verilog, or the golden model.",
+)
+@click.option("--check", is_flag=True, help="Compare every layer with the golden model.")
+@click.option(
+    "--waves",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Record all signals (verilator only; slow, large).",
+)
+@click.option("--raw", is_flag=True, help="Write the quantized integers of the output.")
+@click.option(
+    "--config",
+    "config_name",
+    metavar="NAME",
+    help="Refuse the image unless it was packed for this configuration.",
+)
+@json_option
+def simulate(
+    image_folder: Path, input_path: Path, output_path: Path, engine: str, check: bool,
+    waves: Path | None, raw: bool, config_name: str | None, reporter: Reporter,
+) -> None:  # fmt: skip
+    """Run an image on a batch of inputs."""
+    if waves is not None and engine != "verilator":
+        raise click.UsageError("--waves needs --engine verilator")
+    check_writable_file(output_path, "--output")
+    if waves is not None:
+        check_writable_file(waves, "--waves")
+    from termac.arch import load_config
+
+    config = load_config(config_name) if config_name else None
+    samples = load_array(input_path, "input")
+
+    from termac import golden
+    from termac.device import GoldenDevice, compare
+    from termac.image import load_image
+    from termac.samples import from_nhwc
+
+    image = load_image(image_folder, config)
+    x = golden.quantize_input(image.graph, samples)
+    if engine == "golden":
+        with progress(f"Golden model of {image.graph.name}"):
+            result = GoldenDevice(image).run(x, tensors=check)
+    else:
+        simulated_device = import_simulated_device()
+        with progress(f"Building the simulator of {image.config.name}"):
+            device = simulated_device(image, waves=waves)
+        with progress(f"Simulating {image.graph.name}") as advance:
+            device.progress = advance
+            result = device.run(x, tensors=check)
+    if check:
+        with progress("Comparing every layer"):
+            compare(image, result, golden.run(image.graph, x))
+    if raw:
+        y = from_nhwc(result.outputs, image.graph.output_layout, image.graph.channels_first)
+    else:
+        y = golden.dequantize_output(image.graph, result.outputs).astype(np.float32)
+    save_array(output_path, y)
+
+    simulated = result.cycles[0] if len(result.cycles) else None
+
+    def tables() -> Iterator[Any]:
+        from termac.report import layers_table
+
+        yield layers_table(image, simulated)
+        if check:
+            yield f"All {len(image.layers)} layers of {len(x)} samples equal the golden model."
+        yield f"{len(x)} outputs of shape {y.shape[1:]}, {y.dtype}, written to {output_path}"
+
+    facts = {
+        "engine": engine,
+        "config": image.config.name,
+        "network": image.graph.name,
+        "samples": len(x),
+        "output": output_path,
+        "checked": check,
+        "cycles": result.total_cycles,
+        "layers": [
+            {
+                "layer": layer.name,
+                "predicted": layer.cycles,
+                "cycles": result.cycles[:, number : number + 1].ravel(),
+            }
+            for number, layer in enumerate(image.layers)
+        ],
+        "counters": result.counters,
+    }
+    reporter.show(facts, tables)
