@@ -1,0 +1,168 @@
+"""Area, and with ``--route`` clock frequency, of the accelerator and its parts on a Lattice ECP5.
+
+LUT-eq = LUT4 + 2 CCU2C after ``synth_ecp5``. Timing is nextpnr's for an LFE5U-85F, speed grade 6,
+every part between registers; the median of the seeds. Exit status 1 if a target is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from _ecp5 import Frame, route, synthesize
+from amaranth.lib.wiring import Component
+from rich.console import Console
+from rich.table import Table
+from termac.arch import Config, load_config, preset_names
+from termac.errors import TermacError
+from termac_hw.array import Array
+from termac_hw.cells import cell_kind
+
+__all__ = ["main"]
+
+
+def _core(config: Config) -> Component:
+    from termac_hw.core import Core  # late: the parts can be measured without it
+
+    return Core(config)
+
+
+PARTS: dict[str, Callable[[Config], Component]] = {
+    "cell": lambda config: cell_kind(config.cell).Cell(config),
+    "row_end": lambda config: cell_kind(config.cell).RowEnd(config),
+    "array": Array,
+    "core": _core,
+}
+ARRAY_TARGET, CORE_TARGET = 150.0, 100.0  # MHz
+
+
+def areas(presets: list[str], parts: list[str], *, primitives: bool) -> list[dict]:
+    """One record per preset and part. A cell of two rows counts as the two cells it is."""
+    records = []
+    for preset in presets:
+        config = load_config(preset)
+        for part in parts:
+            area = synthesize(PARTS[part](config), config, primitives=primitives)
+            records.append({
+                "preset": preset, "part": part, "primitives": primitives,
+                "cells": {"cell": config.shared_rows, "row_end": 0}.get(part, config.cells),
+                **area.row(),
+            })  # fmt: skip
+    return records
+
+
+def timings(presets: list[str], parts: list[str], seeds: int, *, primitives: bool) -> list[dict]:
+    """Clock frequency of an 8x8 array of 8 lanes, and of the core of each preset."""
+    small = replace(
+        load_config("demo"), name="8x8", rows=8, columns=8, lanes=8, segments=8, shared_rows=1
+    )
+    jobs = []
+    if "array" in parts:
+        jobs.append(("array", small, Array(small), ARRAY_TARGET))
+    if "core" in parts:
+        configs = map(load_config, presets)
+        jobs += [("core", config, _core(config), CORE_TARGET) for config in configs]
+    records = []
+    for part, config, component, target in jobs:
+        with tempfile.TemporaryDirectory() as folder:
+            netlist = Path(folder) / "netlist.json"
+            synthesize(Frame(component), config, primitives=primitives, netlist=netlist)
+            runs = [route(netlist, megahertz=target, seed=1 + n) for n in range(seeds)]
+        fmax = statistics.median(run.fmax for run in runs)
+        typical = min(runs, key=lambda run: abs(run.fmax - fmax))
+        records.append({
+            "preset": config.name, "part": part, "primitives": primitives, "target": target,
+            "fmax": round(fmax, 1), "runs": [round(run.fmax, 1) for run in runs],
+            "path": typical.path,
+        })  # fmt: skip
+    return records
+
+
+def _show_areas(console: Console, records: list[dict]) -> None:
+    table = Table(title="ECP5 area (yosys synth_ecp5)")
+    table.add_column("preset")
+    table.add_column("part")
+    figures = ["LUT-eq", "LUT4", "CCU2C", "FF", "DSP", "block RAM", "LUT RAM"]
+    per_cell = ["LUT-eq / cell", "FF / cell"]
+    for name in figures + per_cell:
+        table.add_column(name, justify="right")
+    for record in records:
+        cells = record["cells"]
+        shares = [f"{record[name] / cells:.1f}" if cells else "" for name in ("LUT-eq", "FF")]
+        numbers = [f"{record[name]:,}" for name in figures]
+        table.add_row(record["preset"], record["part"], *numbers, *shares)
+    console.print(table)
+
+
+def _show_timings(console: Console, records: list[dict]) -> None:
+    table = Table(title="ECP5-85F timing (nextpnr, speed grade 6)")
+    table.add_column("preset")
+    table.add_column("part")
+    for name in ("target MHz", "Fmax MHz, median", "runs"):
+        table.add_column(name, justify="right")
+    for record in records:
+        runs = " ".join(f"{run:.1f}" for run in record["runs"])
+        numbers = (f"{record['target']:.0f}", f"{record['fmax']:.1f}", runs)
+        table.add_row(record["preset"], record["part"], *numbers)
+    console.print(table)
+    for record in records:
+        if record["fmax"] < record["target"]:
+            console.print(f"{record['preset']} {record['part']} misses its target. Slowest path:")
+            for step in record["path"]:
+                console.print(f"  {step}", highlight=False, soft_wrap=True)
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--preset",
+    "presets",
+    multiple=True,
+    type=click.Choice(preset_names()),
+    help="Configuration; may be repeated.  [default: demo]",
+)
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(list(PARTS)),
+    help="What to measure; may be repeated.  [default: all]",
+)
+@click.option("--generic", is_flag=True, help="Leave the cell to yosys: no ECP5 primitives.")
+@click.option("--route", "routed", is_flag=True, help="Place and route as well.")
+@click.option("--no-area", is_flag=True, help="Only place and route.")
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Place-and-route runs."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def main(
+    presets: tuple[str, ...], parts: tuple[str, ...], generic: bool, routed: bool, no_area: bool,
+    seeds: int, as_json: bool,
+) -> None:  # fmt: skip
+    chosen = list(presets) or ["demo"]
+    measured = list(parts) or list(PARTS)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    try:
+        area = [] if no_area else areas(chosen, measured, primitives=not generic)
+        if area and not as_json:
+            _show_areas(console, area)
+        timing = timings(chosen, measured, seeds, primitives=not generic) if routed else []
+    except (TermacError, ImportError) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps({"area": area, "timing": timing}, indent=2))
+    elif timing:
+        _show_timings(console, timing)
+    if any(record["fmax"] < record["target"] for record in timing):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
