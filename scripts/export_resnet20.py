@@ -80,26 +80,41 @@ def load(path: Path) -> ResNet20:
 
 
 @click.command(cls=Command, help="Write the CIFAR-10 ResNet-20 to OUTPUT [build/resnet20.onnx].")
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path),
-                default=ROOT / "build" / "resnet20.onnx")
-@click.option("--weights", type=click.Path(dir_okay=False, path_type=Path),
-              default=DATA / "resnet_cifar10" / CHECKPOINT,
-              help=f"Checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT} beside the project].")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path),
-              default=DATA / "cifar10",
-              help="Folder of the CIFAR-10 sheets [../shared/data/cifar10 beside the project].")
+@click.argument(
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "build" / "resnet20.onnx",
+)
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DATA / "resnet_cifar10" / CHECKPOINT,
+    help=f"Checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT} beside the project].",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DATA / "cifar10",
+    help="Folder of the CIFAR-10 sheets [../shared/data/cifar10 beside the project].",
+)
 def main(output: Path, weights: Path, data: Path) -> None:
     prepare(seed=1)
     model = load(weights)
     test = datasets.cifar10(data).test
     score = accuracy(model, datasets.normalize(test.images, MEAN, STD), test.labels)
     exported = export(
-        model, (3, 32, 32), output,
+        model,
+        (3, 32, 32),
+        output,
         about="ResNet-20 (option A) for CIFAR-10. Input NCHW, (pixel / 255 - mean) / std, RGB mean "
         f"{MEAN}, std {STD}. Float accuracy {score:.1f} % on {len(test):,} test images.",
-        properties={"dataset": "cifar10", "input_full_scale": "255",
-                    "input_mean": " ".join(map(str, MEAN)), "input_std": " ".join(map(str, STD)),
-                    "float_accuracy": f"{score:.2f}"},
+        properties={
+            "dataset": "cifar10",
+            "input_full_scale": "255",
+            "input_mean": " ".join(map(str, MEAN)),
+            "input_std": " ".join(map(str, STD)),
+            "float_accuracy": f"{score:.2f}",
+        },
     )
     report(exported, output, score)
 

@@ -40,23 +40,43 @@ class DigitsNet(nn.Module):
 
 
 @click.command(cls=Command, help="Train a small residual network on scikit-learn's digits.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
-              default=MODELS / "digits.onnx", help="ONNX file to write [the package's own model].")
-@click.option("--checkpoint", type=click.Path(dir_okay=False, path_type=Path),
-              help="Save the state here after each epoch, and continue from it.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=MODELS / "digits.onnx",
+    help="ONNX file to write [the package's own model].",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the state here after each epoch, and continue from it.",
+)
 def main(output: Path, checkpoint: Path | None) -> None:
     data = datasets.digits()
     prepare(RECIPE.seed)
     model = DigitsNet()
-    fit(model, data.train, data.test, RECIPE, checkpoint=checkpoint,
-        augment=lambda images, generator: shifted(images, generator, 1))
+    fit(
+        model,
+        data.train,
+        data.test,
+        RECIPE,
+        checkpoint=checkpoint,
+        augment=lambda images, generator: shifted(images, generator, 1),
+    )
     score = accuracy(model, data.test.images, data.test.labels)
     exported = export(
-        model, (1, 8, 8), output,
+        model,
+        (1, 8, 8),
+        output,
         about="Residual network for 8x8 handwritten digits. Input NCHW, pixel / 16 (0..1). "
         f"Float test accuracy {score:.2f} % on {len(data.test)} images.",
-        properties={"dataset": data.name, "input_full_scale": "16", "input_mean": "0",
-                    "input_std": "1", "float_accuracy": f"{score:.2f}"},
+        properties={
+            "dataset": data.name,
+            "input_full_scale": "16",
+            "input_mean": "0",
+            "input_std": "1",
+            "float_accuracy": f"{score:.2f}",
+        },
     )
     report(exported, output, score)
 

@@ -41,15 +41,24 @@ class LeNet5(nn.Module):
 
 
 @click.command(cls=Command, help="Train LeNet-5 on a folder of idx files and export it.")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path),
-              default=ROOT.parent / "shared" / "data" / "mnist",
-              help="Folder of the four idx files [../shared/data/mnist beside the project].")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
-              default=ROOT / "sw" / "termac" / "models" / "lenet5.onnx",
-              help="ONNX file to write [the package's own model].")
-@click.option("--checkpoint", type=click.Path(dir_okay=False, path_type=Path),
-              default=ROOT / "build" / "lenet5.pt",
-              help="Saved after each epoch; a run continues from it [build/lenet5.pt].")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=ROOT.parent / "shared" / "data" / "mnist",
+    help="Folder of the four idx files [../shared/data/mnist beside the project].",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "sw" / "termac" / "models" / "lenet5.onnx",
+    help="ONNX file to write [the package's own model].",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "build" / "lenet5.pt",
+    help="Saved after each epoch; a run continues from it [build/lenet5.pt].",
+)
 @click.option("--epochs", type=click.IntRange(1), default=RECIPE.epochs, show_default=True)
 def main(data: Path, output: Path, checkpoint: Path, epochs: int) -> None:
     mnist = datasets.mnist(data)
@@ -59,15 +68,28 @@ def main(data: Path, output: Path, checkpoint: Path, epochs: int) -> None:
     recipe = replace(RECIPE, epochs=epochs)
     prepare(recipe.seed)
     model = LeNet5()
-    fit(model, mnist.train, mnist.test, recipe, checkpoint=checkpoint,
-        augment=lambda images, generator: shifted(images, generator, 2))
+    fit(
+        model,
+        mnist.train,
+        mnist.test,
+        recipe,
+        checkpoint=checkpoint,
+        augment=lambda images, generator: shifted(images, generator, 2),
+    )
     score = accuracy(model, mnist.test.images, mnist.test.labels)
     exported = export(
-        model, (1, 28, 28), output,
+        model,
+        (1, 28, 28),
+        output,
         about="LeNet-5 (ReLU, maximum pooling) for MNIST. Input NCHW, pixel / 255 (0..1), white "
         f"on black. Float test accuracy {score:.2f} % on {len(mnist.test):,} images.",
-        properties={"dataset": mnist.name, "input_full_scale": "255", "input_mean": "0",
-                    "input_std": "1", "float_accuracy": f"{score:.2f}"},
+        properties={
+            "dataset": mnist.name,
+            "input_full_scale": "255",
+            "input_mean": "0",
+            "input_std": "1",
+            "float_accuracy": f"{score:.2f}",
+        },
     )
     report(exported, output, score)
 

@@ -227,8 +227,7 @@ def _sheet(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"{path}: missing or damaged picture") from error
     if rows.shape != (32 * CIFAR10_SHEET, 32, 3):
         raise InputError(
-            f"{path}: {rows.shape[1]} x {rows.shape[0]} pixels, "
-            f"should be 32 x {32 * CIFAR10_SHEET}"
+            f"{path}: {rows.shape[1]} x {rows.shape[0]} pixels, should be 32 x {32 * CIFAR10_SHEET}"
         )
     return np.ascontiguousarray(rows.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
 

@@ -19,9 +19,10 @@ __all__ = ["generate", "memory_map_table", "register_table"]
 def generate(config: Config, folder: str | Path) -> list[Path]:
     """Write the Verilog of an accelerator and everything a driver needs to know about it.
 
-    ``accelerator.v`` (top module ``termac``), ``waivers.vlt`` (Verilator), ``registers.md`` and
-    ``.json``, ``memory_map.md`` and ``.json``, ``termac.h`` and ``config.json``. Equal
-    configurations give equal bytes.
+    ``accelerator.v`` (top module ``termac``), ``ecp5_cells.v`` (the cell in Lattice ECP5
+    primitives, to be read by yosys over the plain one), ``waivers.vlt`` (Verilator),
+    ``registers.md`` and ``.json``, ``memory_map.md`` and ``.json``, ``termac.h`` and
+    ``config.json``. Equal configurations give equal bytes.
 
     Returns
     -------
@@ -36,11 +37,13 @@ def generate(config: Config, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     with atomic_folder(folder) as temporary:
         # Only here is the hardware description needed; it takes a second to import.
+        from termac_hw.cells.ecp5 import ecp5_primitives
         from termac_hw.core import Core
         from termac_hw.emit import WAIVERS, emit_verilog
 
         texts = {
             "accelerator.v": emit_verilog(Core(config)),
+            "ecp5_cells.v": ecp5_primitives(config),
             "waivers.vlt": WAIVERS.read_text(),
             "registers.md": register_table(config),
             "registers.json": _json([_register(r, config) for r in REGISTERS.values()]),

@@ -154,9 +154,7 @@ def _memory_files(image: Image) -> dict[str, bytes]:
         data = np.ascontiguousarray(beats, dtype="<u4")
         files[f"{name}.bin"] = data.tobytes()
         digits = -(-width // 4)
-        lines = (
-            f"{int.from_bytes(entry.tobytes(), 'little'):0{digits}x}\n" for entry in data
-        )
+        lines = (f"{int.from_bytes(entry.tobytes(), 'little'):0{digits}x}\n" for entry in data)
         files[f"{name}.mem"] = "".join(lines).encode()
     return files
 
@@ -212,9 +210,7 @@ def _image(
     )
 
 
-def _field(
-    beats: NDArray[np.uint32], offset: int, width: int, signed: bool
-) -> NDArray[np.int64]:
+def _field(beats: NDArray[np.uint32], offset: int, width: int, signed: bool) -> NDArray[np.int64]:
     """One field of records in beats, [n, beats] -> [n]."""
     bits = np.unpackbits(beats.view(np.uint8), axis=-1, bitorder="little")
     bits = bits[:, offset : offset + width].astype(np.int64)

@@ -111,7 +111,7 @@ class BitPlaneCell(wiring.Component):
 
     def _select(self, m, bits, index, suffix):
         """The indexed bit."""
-        return bits.bit_select(index, 1)
+        return (bits >> index)[0]
 
     def _gated_add(self, m, addend, value, enable, suffix):
         """The addend, plus the value if enabled."""

@@ -90,9 +90,7 @@ PARAMETER = Layout(
 
 def weight_layout(config: Config) -> Layout:
     """One cell's weight: int8 value and the lane of its combined column that it reads."""
-    return Layout(
-        "weight", (Field("value", 8, signed=True), Field("lane", config.lane_width))
-    )
+    return Layout("weight", (Field("value", 8, signed=True), Field("lane", config.lane_width)))
 
 
 def _word(*fields: Field) -> Layout:

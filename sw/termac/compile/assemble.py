@@ -24,9 +24,7 @@ from termac.storage import Storage
 __all__ = ["Assembler", "residual_tables"]
 
 
-def residual_tables(
-    residual: Residual, own_zero: int, stored: Storage
-) -> NDArray[np.int64]:
+def residual_tables(residual: Residual, own_zero: int, stored: Storage) -> NDArray[np.int64]:
     """Operand terms of an addition, int32 [2, 256]: by convolution byte, by stored residual byte.
 
     Bytes index as unsigned; stored bytes are left-aligned.
@@ -134,9 +132,7 @@ class Assembler:
         ordered = np.take_along_axis(banked, order, axis=-1)
         order = np.where(ordered != 0, order, 0)
         column = {word: index for index, word in enumerate(phase.words)}
-        cells = np.zeros(
-            (passes, tiles, config.rows, config.banks, config.segments, 2), np.int8
-        )
+        cells = np.zeros((passes, tiles, config.rows, config.banks, config.segments, 2), np.int8)
         for slot, ((dy, dx, block), select) in enumerate(slots):
             position = slot // config.segments, slot % config.segments
             for tile in range(tiles):
