@@ -154,9 +154,10 @@ class Engine(wiring.Component):
         tile = Signal(Position())
         saved = Signal(Position())
         here = Signal(Position())
+        # `following`: the next one, ready by the third cycle of a vector (the shortest has four).
         following = Signal(Position())
         wrap = Signal()
-        m.d.comb += [
+        m.d.sync += [
             wrap.eq(here.column + 1 == layer.out_width),
             following.column.eq(Mux(wrap, 0, here.column + 1)),
             following.y.eq(here.y + Mux(wrap, layer.stride_y, 0)),
@@ -199,12 +200,14 @@ class Engine(wiring.Component):
         fresh = Signal()  # first vector of the pass
         time = Signal(5)
         m.d.comb += time.eq(Mux(work.sum_last, layer.last_time, layer.time))
+        # Both flags are found one cycle early, or the handshake would wait for their comparisons.
         vector_ends = Signal()
+        last_vector = Signal()
         pass_ends = Signal()
+        m.d.sync += vector_ends.eq(running & (phase + 2 == time))
         m.d.comb += [
-            vector_ends.eq(running & (phase + 1 == time)),
-            pass_ends.eq(vector_ends & (remaining == 1)),
-            self.passes.ready.eq((~running | pass_ends) & ~self.halt & ~self.start),
+            pass_ends.eq(vector_ends & last_vector),
+            self.passes.ready.eq(~running | pass_ends),
             self.running.eq(running),
             self.finished.eq(pass_ends & work.last),
         ]
@@ -216,6 +219,7 @@ class Engine(wiring.Component):
                 fresh.eq(0),
                 here.eq(following),
                 remaining.eq(remaining - 1),
+                last_vector.eq(remaining == 2),
                 index.eq(index + 1),
             ]
         with m.If(pass_ends):
@@ -225,6 +229,7 @@ class Engine(wiring.Component):
             m.d.sync += [
                 work.eq(item),
                 remaining.eq(item.count),
+                last_vector.eq(item.count == 1),
                 index.eq(0),
                 phase.eq(0),
                 fresh.eq(1),
@@ -253,7 +258,7 @@ class Engine(wiring.Component):
             with m.Else():
                 m.d.sync += here.eq(saved)
         with m.If(self.halt):
-            m.d.sync += running.eq(0)
+            m.d.sync += [running.eq(0), vector_ends.eq(0)]
 
         # --- Records for the drains, in the first cycle of a vector ----------------------------
         m.d.comb += [

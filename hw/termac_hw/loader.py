@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch import PASS
-from termac.arch.timing import swap_to_shift
+from termac.arch.timing import offer_read, swap_to_shift
 
 from termac_hw.descriptor import Descriptor
 from termac_hw.engine import Pass
@@ -70,7 +70,6 @@ class Loader(wiring.Component):
         count = Signal(range(columns + 1))
         hold = Signal(range(swap_to_shift(config) + 1))
         item = self.passes.payload
-        valid = self.passes.valid
         m.d.comb += [
             self.record_address.eq(record_address),
             item.count.eq(Mux(last_chunk, remaining, depth)),
@@ -82,9 +81,13 @@ class Loader(wiring.Component):
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
 
-        taken = Signal()
+        offered = Signal()
         reading = Signal()
-        m.d.comb += [self.request.valid.eq(reading), self.request.address.eq(address)]
+        m.d.comb += [
+            self.passes.valid.eq(offered),
+            self.request.valid.eq(reading),
+            self.request.address.eq(address),
+        ]
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [
@@ -102,7 +105,6 @@ class Loader(wiring.Component):
                 ]
                 m.next = "RECORD"
             with m.State("RECORD"):
-                m.d.sync += taken.eq(0)
                 m.next = "DECODE"
             with m.State("DECODE"):
                 m.d.sync += [
@@ -122,21 +124,19 @@ class Loader(wiring.Component):
                 m.next = "SHIFT"
             with m.State("SHIFT"):
                 # The last word is in its cell just when the swap token of the pass gets there.
-                m.d.comb += [
-                    reading.eq((count != columns) & ((count != 0) | (hold == 0))),
-                    valid.eq(
-                        (reading | (count == columns)) & (count >= max(0, columns - 5)) & ~taken
-                    ),
-                ]
+                m.d.comb += reading.eq((count != columns) & ((count != 0) | (hold == 0)))
                 with m.If(reading):
                     m.d.sync += [address.eq(address + 1), count.eq(count + 1)]
+                    with m.If(count == offer_read(config) - 1):
+                        m.d.sync += offered.eq(1)
                     with m.If(address >= config.weight_depth):
                         m.d.sync += self.address_error.eq(1)
-                with m.If(valid & self.passes.ready):
-                    m.d.sync += [taken.eq(1), hold.eq(swap_to_shift(config))]
-                with m.If((count == columns) & (taken | self.passes.ready)):
+                with m.If(offered & self.passes.ready):
+                    m.d.sync += [offered.eq(0), hold.eq(swap_to_shift(config))]
+                with m.If((count == columns) & (~offered | self.passes.ready)):
                     m.next = "NEXT"
                 with m.If(self.halt):
+                    m.d.sync += offered.eq(0)
                     m.next = "IDLE"
             with m.State("NEXT"):
                 m.d.sync += [

@@ -230,7 +230,9 @@ class Sequencer(wiring.Component):
             m.d.comb += fail(ErrorCode.ADDRESS)
         with m.If(active & (pointer > config.program_depth)):
             m.d.comb += fail(ErrorCode.ADDRESS)
-        with m.If(active & (self.watchdog != 0) & (self.cycles >= self.watchdog)):
+        expired = Signal()
+        m.d.sync += expired.eq(active & (self.watchdog != 0) & (self.cycles >= self.watchdog))
+        with m.If(active & expired):
             m.d.comb += fail(ErrorCode.WATCHDOG)
         with m.If(failed):
             m.d.sync += [

@@ -18,6 +18,7 @@ __all__ = [
     "LayerTiming",
     "drain_cycles",
     "layer_cycles",
+    "offer_read",
     "program_cycles",
     "reload_cycles",
     "residual_queue_depth",
@@ -59,9 +60,18 @@ def swap_to_shift(config: Config) -> int:
     return ISSUE_LATENCY + FEED_LATENCY + (config.columns - 1) + (group - 1)
 
 
+def offer_read(config: Config) -> int:
+    """Weight reads of a tile after which its pass is offered to the engine.
+
+    The other reads are done by the time the pass's swap token reaches the cells: it takes
+    ISSUE_LATENCY + FEED_LATENCY cycles, a read takes two, a handshake one.
+    """
+    return max(1, config.columns - 5)
+
+
 def reload_cycles(config: Config) -> int:
     """Shortest time from one pass to the next: swap, then shift C weights through every row."""
-    return swap_to_shift(config) + 1 + max(0, config.columns - 5)
+    return swap_to_shift(config) + 1 + offer_read(config)
 
 
 def drain_cycles(config: Config) -> int:
@@ -112,7 +122,7 @@ class LayerTiming:
 def layer_cycles(config: Config, layer: LayerTiming) -> int:
     """Cycles of one layer, from the fetch of its descriptor to the end of its drain."""
     setup = DESCRIPTOR_WORDS + 3 + ((2 * TABLE_ENTRIES + 1) if layer.residual else 0)
-    fill = 3 + max(0, config.columns - 5)  # record, decode, first tile
+    fill = 3 + offer_read(config)  # record, decode, first tile
     reload = reload_cycles(config)
     depth = config.accumulator_depth
     full, rest = divmod(layer.vectors, depth)
