@@ -16,8 +16,7 @@ from termac import datasets, golden
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.device import Result, compare
-from termac.errors import MismatchError
+from termac.device import Result, check_cycles, compare
 from termac.frontend import load_onnx
 from termac.generate import generate
 from termac.image import Image
@@ -119,7 +118,7 @@ def run_demo(
     with stage("Comparing every layer with the golden model"):
         wanted = golden.run(graph, x[:images])
         compared = compare(image, result, wanted)
-        _check_cycles(image, result)
+        check_cycles(image, result)
 
     return DemoResult(
         image=image,
@@ -132,16 +131,6 @@ def run_demo(
         compared=compared,
         files=files,
     )
-
-
-def _check_cycles(image: Image, result: Result) -> None:
-    for number, layer in enumerate(image.layers):
-        for sample, cycles in enumerate(result.cycles[:, number].tolist()):
-            if cycles != layer.cycles:
-                raise MismatchError(
-                    f"layer {layer.name!r} took {cycles} cycles for sample {sample}, "
-                    f"{layer.cycles} were predicted"
-                )
 
 
 def _accuracy(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> float:

@@ -16,7 +16,7 @@ from termac import golden
 from termac.errors import MismatchError
 from termac.image import Image
 
-__all__ = ["Device", "GoldenDevice", "Result", "compare"]
+__all__ = ["Device", "GoldenDevice", "Result", "check_cycles", "compare"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +109,20 @@ def compare(image: Image, result: Result, expected: dict[str, NDArray[np.int8]])
             "of this layer differ"
         )
     return compared
+
+
+def check_cycles(image: Image, result: Result) -> None:
+    """Compare the cycles of every layer and sample with the prediction.
+
+    Raises
+    ------
+    MismatchError
+        Names the first layer that took another number of cycles.
+    """
+    for number, layer in enumerate(image.layers):
+        for sample, cycles in enumerate(result.cycles[:, number].tolist()):
+            if cycles != layer.cycles:
+                raise MismatchError(
+                    f"layer {layer.name!r} took {cycles} cycles for sample {sample}, "
+                    f"{layer.cycles} were predicted"
+                )

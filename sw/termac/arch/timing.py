@@ -22,6 +22,7 @@ __all__ = [
     "program_cycles",
     "reload_cycles",
     "residual_queue_depth",
+    "residual_spread",
     "row_latency",
     "swap_to_shift",
 ]
@@ -96,6 +97,19 @@ def residual_queue_depth(config: Config) -> int:
         + DRAIN_LATENCY
     )  # fmt: skip
     return max(16, 1 << (wait // (config.segments + 1)).bit_length())
+
+
+def residual_spread(config: Config) -> int:
+    """How much later a drain gets residual bytes of a word's last row tile than of its first.
+
+    They come from different banks (only if several row tiles share a word). Residual bytes must
+    arrive in the order of the vectors, one vector at a time: where a word's last row tile is
+    followed by the next word's first, passes with ``sum_last`` must be further apart than this.
+    """
+    behind = max(0, config.word_bytes - config.rows)
+    firsts = range(0, config.rows, config.unit)
+    banks = max((first + behind) // config.lanes - first // config.lanes for first in firsts)
+    return banks * config.segments
 
 
 @dataclass(frozen=True)

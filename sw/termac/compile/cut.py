@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.arch.timing import residual_spread
 from termac.compile.lower import Phase, Word
-from termac.estimate import part_cycles
+from termac.estimate import part_cycles, vector_times
 from termac.storage import Storage
 
 __all__ = ["Part", "cut"]
@@ -32,6 +33,7 @@ class Part:
     slots : per phase; for every slot the word as row tile ``first`` sees it and the number of the
         weight within its bank. Row tile t reads block ``word[2] + moved(t)``.
     beyond : words behind the last pixel of the source that are read (but have no weights)
+    least : passes that every position of the pooling window takes at least
     cycles : predicted
     """
 
@@ -40,6 +42,7 @@ class Part:
     step: int
     slots: tuple[tuple[tuple[Word, int], ...], ...]
     beyond: int
+    least: int
     cycles: int
 
     def moved(self, tile: int, config: Config) -> int:
@@ -48,11 +51,11 @@ class Part:
 
     def passes(self, segments: int) -> list[int]:
         """Passes of every phase."""
-        return [_passes(len(slots), segments) for slots in self.slots]
+        return [_passes(len(slots), segments, self.least) for slots in self.slots]
 
 
-def _passes(slots: int, segments: int) -> int:
-    return max(1, -(-slots // segments))
+def _passes(slots: int, segments: int, least: int) -> int:
+    return max(least, -(-slots // segments))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +124,13 @@ def cut(
     whole = target.blocks % config.words_per_tile == 0
     ends = [*range(group, tiles, group), tiles] if whole else [tiles]
     steps = (0, config.words_per_tile) if tiles > group else (0,)
+    _, last_time = vector_times(config, bits=source.tensor.bits, residual=residual)
+    crowded = residual and residual_spread(config) >= last_time
 
     def build(first: int, stop: int, step: int, unions: list[_Union], *, slots: bool) -> Part:
-        passes = [_passes(int(union.most.sum()), config.segments) for union in unions]
+        # An empty pass between those that read residuals keeps their order; see residual_spread.
+        least = 2 if crowded and stop - first > group else 1
+        passes = [_passes(int(union.most.sum()), config.segments, least) for union in unions]
         blocks = max(int(np.flatnonzero(u.most.any(axis=0)).max(initial=0)) for u in unions)
         return Part(
             first=first,
@@ -131,6 +138,7 @@ def cut(
             step=step,
             slots=tuple(union.slots() for union in unions) if slots else (),
             beyond=max(0, blocks + step * ((stop - 1 - first) // group) - source.blocks + 1),
+            least=least,
             cycles=part_cycles(
                 config,
                 row_tiles=stop - first,
