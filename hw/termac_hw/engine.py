@@ -106,7 +106,7 @@ class Engine(wiring.Component):
     """
 
     module_name = "termac_engine"
-    ISSUE_LATENCY = 3
+    ISSUE_LATENCY = 4
 
     def __init__(self, config):
         self.config = config
@@ -295,63 +295,76 @@ class Engine(wiring.Component):
                 }
             )
         )
-        origin1 = Signal(Position())
+        base1 = Signal(signed(ADDRESS_WIDTH))
+        y1, x1 = Signal.like(here.y, name="y1"), Signal.like(here.x, name="x1")
         residual_word = Signal(5)
         m.d.comb += residual_word.eq(phase - segments)
         residual_block = block + residual_word
+        is_tap = phase < segments
         m.d.sync += [
-            stage1.tap.eq(running & (phase < segments)),
+            stage1.tap.eq(running & is_tap),
             stage1.residual.eq(
                 running & layer.residual & work.sum_last
-                & (phase >= segments) & (phase < segments + words_per_tile)
+                & ~is_tap & (phase < segments + words_per_tile)
             ),
-            stage1.step.eq(Mux(phase < segments, phase, residual_word)),
+            stage1.step.eq(Mux(is_tap, phase, residual_word)),
             stage1.swap.eq(fresh),
             stage1.absent.eq(
                 (residual_block < layer.residual_low) | (residual_block >= layer.residual_high)
             ),
             stage1.phase.eq(phase_of_word),
-            origin1.eq(here),
+            base1.eq(Mux(is_tap, here.input, here.residual)),
+            y1.eq(here.y),
+            x1.eq(here.x),
         ]  # fmt: skip
 
-        # --- Stage 1: addresses and coordinates ------------------------------------------------
-        tap = data.View(tap_layout, tap_read.data)
+        # --- Stage 1: the tap arrives; block RAM is slow, so nothing else happens to it ----------
         stage2 = Signal(stage1.shape())
-        address2 = Signal(signed(ADDRESS_WIDTH))
-        y2 = Signal(signed(COORDINATE_WIDTH + 3))
-        x2 = Signal(signed(COORDINATE_WIDTH + 3))
+        tap = Signal(tap_layout)
+        base2 = Signal(signed(ADDRESS_WIDTH))
+        y2, x2 = Signal.like(here.y, name="y2"), Signal.like(here.x, name="x2")
         m.d.sync += [
             stage2.eq(stage1),
-            stage2.absent.eq(Mux(stage1.residual, stage1.absent, ~tap.valid)),
-            address2.eq(
-                Mux(stage1.residual, origin1.residual, origin1.input)
-                + Mux(stage1.residual, stage1.step, tap.offset)
-            ),
-            y2.eq(origin1.y + tap.dy),
-            x2.eq(origin1.x + tap.dx),
+            tap.eq(tap_read.data),
+            base2.eq(base1),
+            y2.eq(y1),
+            x2.eq(x1),
         ]
 
-        # --- Stage 2: padding; stage 3 is the request --------------------------------------------
+        # --- Stage 2: addresses and coordinates ------------------------------------------------
+        stage3 = Signal(stage1.shape())
+        address3 = Signal(signed(ADDRESS_WIDTH))
+        y3 = Signal(signed(COORDINATE_WIDTH + 3))
+        x3 = Signal(signed(COORDINATE_WIDTH + 3))
+        m.d.sync += [
+            stage3.eq(stage2),
+            stage3.absent.eq(Mux(stage2.residual, stage2.absent, ~tap.valid)),
+            address3.eq(base2 + Mux(stage2.residual, stage2.step, tap.offset)),
+            y3.eq(y2 + tap.dy),
+            x3.eq(x2 + tap.dx),
+        ]
+
+        # --- Stage 3: padding; stage 4 is the request --------------------------------------------
         outside = Signal()
         pad = Signal()
         m.d.comb += [
             outside.eq(
-                (y2 < 0) | (y2 >= layer.in_height.as_unsigned())
-                | (x2 < 0) | (x2 >= layer.in_width.as_unsigned())
+                (y3 < 0) | (y3 >= layer.in_height.as_unsigned())
+                | (x3 < 0) | (x3 >= layer.in_width.as_unsigned())
             ),
-            pad.eq(stage2.absent | (outside & ~stage2.residual)),
+            pad.eq(stage3.absent | (outside & ~stage3.residual)),
         ]  # fmt: skip
-        misses = (address2 < 0) | (address2 >= config.activation_depth)
-        bad_read = (stage2.tap | stage2.residual) & ~pad & misses
+        misses = (address3 < 0) | (address3 >= config.activation_depth)
+        bad_read = (stage3.tap | stage3.residual) & ~pad & misses
         m.d.sync += [
-            self.request.address.eq(address2),
+            self.request.address.eq(address3),
             self.request.pad.eq(pad),
-            self.request.load.eq(stage2.tap),
-            self.request.segment.eq(stage2.step),
-            self.request.swap.eq(stage2.tap & stage2.swap),
-            self.request.residual.eq(stage2.residual),
-            self.request.word.eq(stage2.step),
-            self.request.phase.eq(stage2.phase),
+            self.request.load.eq(stage3.tap),
+            self.request.segment.eq(stage3.step),
+            self.request.swap.eq(stage3.tap & stage3.swap),
+            self.request.residual.eq(stage3.residual),
+            self.request.word.eq(stage3.step),
+            self.request.phase.eq(stage3.phase),
         ]
         with m.If(self.start):
             m.d.sync += self.address_error.eq(0)

@@ -25,7 +25,7 @@ class Loader(wiring.Component):
     Members
     -------
     start, halt, descriptor : from the sequencer
-    record_address, record : read port of the program memory, data one cycle later
+    record_address, record : read port of the program memory, data two cycles later
     request : WeightRequest to the weight bank of group 0
     passes : stream of Pass to the engine
     address_error : sticky until ``start``: a weight, tap, parameter or record out of its memory
@@ -105,6 +105,8 @@ class Loader(wiring.Component):
                 ]
                 m.next = "RECORD"
             with m.State("RECORD"):
+                m.next = "WAIT"
+            with m.State("WAIT"):
                 m.next = "DECODE"
             with m.State("DECODE"):
                 m.d.sync += [

@@ -86,13 +86,16 @@ class Sequencer(wiring.Component):
         m.submodules.words = words = Memory(shape=unsigned(32), depth=config.program_depth, init=[])
         read = words.read_port(domain="sync")
         write = words.write_port()
+        word = Signal(32, reset_less=True)
         m.d.comb += [
             write.addr.eq(self.program_write_address),
             write.data.eq(self.program_write_data),
             write.en.eq(self.program_write),
-            self.record.eq(read.data),
+            self.record.eq(word),
         ]
-        header = data.View(struct(HEADER), read.data)
+        # Block RAM is slow: its output goes into a register before anything looks at it.
+        m.d.sync += word.eq(read.data)
+        header = data.View(struct(HEADER), word)
 
         pointer = Signal(17)  # next program word
         table = Signal(17)
@@ -128,6 +131,9 @@ class Sequencer(wiring.Component):
             with m.State("HEADER"):
                 m.d.comb += read.addr.eq(pointer)
                 m.d.sync += pointer.eq(pointer + 1)
+                m.next = "WAIT HEADER"
+                leave()
+            with m.State("WAIT HEADER"):
                 m.next = "CHECK HEADER"
                 leave()
             with m.State("CHECK HEADER"):
@@ -140,16 +146,17 @@ class Sequencer(wiring.Component):
                     m.d.comb += fail(ErrorCode.CONFIG)
                 leave()
             with m.State("FETCH"):
-                # Word i arrives one cycle after its address.
+                # Word i arrives two cycles after its address.
                 m.d.comb += read.addr.eq(pointer)
-                m.d.sync += [pointer.eq(pointer + 1), step.eq(step + 1)]
+                m.d.sync += step.eq(step + 1)
+                with m.If(step < DESCRIPTOR_WORDS):
+                    m.d.sync += pointer.eq(pointer + 1)
                 for index in range(DESCRIPTOR_WORDS):
-                    with m.If(step == index + 1):
-                        m.d.sync += fetched[32 * index : 32 * index + 32].eq(read.data)
-                with m.If(step == DESCRIPTOR_WORDS):
-                    m.d.sync += pointer.eq(pointer)  # one address too many was read
+                    with m.If(step == index + 2):
+                        m.d.sync += fetched[32 * index : 32 * index + 32].eq(word)
+                with m.If(step == DESCRIPTOR_WORDS + 1):
                     m.next = "CHECK"
-                with m.If(step == 1):
+                with m.If(step == 2):
                     with m.If(header.opcode == Opcode.END):
                         m.d.sync += self.done.eq(1)
                         m.next = "IDLE"
@@ -187,12 +194,12 @@ class Sequencer(wiring.Component):
             with m.State("TABLES"):
                 m.d.comb += [
                     read.addr.eq(table),
-                    self.table_write.eq(step != 0),
-                    self.table_address.eq(step - 1),
-                    self.table_data.eq(read.data),
+                    self.table_write.eq(step >= 2),
+                    self.table_address.eq(step - 2),
+                    self.table_data.eq(word),
                 ]
                 m.d.sync += [table.eq(table + 1), step.eq(step + 1)]
-                with m.If(step == 2 * TABLE_ENTRIES):
+                with m.If(step == 2 * TABLE_ENTRIES + 1):
                     m.next = "RUN"
                 leave()
             with m.State("RUN"):

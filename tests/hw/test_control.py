@@ -6,6 +6,9 @@ import pytest
 from amaranth.sim import Simulator
 from termac.arch.registers import ErrorCode
 from termac.arch.timing import (
+    FEED_LATENCY,
+    ISSUE_LATENCY,
+    PROGRAM_OVERHEAD,
     drain_cycles,
     layer_cycles,
     program_cycles,
@@ -131,7 +134,7 @@ def test_reads_and_cycles_of_random_programs(name, seed):
                                       sequencer.drain)]  # fmt: skip
         assert sum(parts) == ctx.get(sequencer.cycles)
         assert parts[3] == len(layers) * drain_cycles(config)
-        total = 2
+        total = PROGRAM_OVERHEAD
         for index, timing in enumerate(timings):
             ctx.set(sequencer.log_index, index)
             await ctx.tick()
@@ -174,8 +177,10 @@ def test_weights_never_shift_before_the_swap_has_left():
                          else "time"],
         )  # fmt: skip
         assert weights[index * config.columns] >= swaps[index - 1] + swap_to_shift(config)
-        # Complete when the first cell swaps: 5 cycles behind the issue, 2 behind the last read.
-        assert weights[(index + 1) * config.columns - 1] + 2 <= swaps[index] + 5
+        # Complete when the first cell swaps, 2 cycles behind the last read.
+        assert weights[(index + 1) * config.columns - 1] + 2 <= (
+            swaps[index] + ISSUE_LATENCY + FEED_LATENCY
+        )
 
 
 def broken(field, value):

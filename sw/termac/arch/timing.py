@@ -27,7 +27,7 @@ __all__ = [
     "swap_to_shift",
 ]
 
-ISSUE_LATENCY = 3
+ISSUE_LATENCY = 4
 """From the issue of a read in the engine to the read request at bank 0."""
 
 DRAIN_LATENCY = 21
@@ -39,10 +39,10 @@ FEED_LATENCY = 2
 CELL_LATENCY = 3
 """From the lanes of a column to its partial sum: lane, bit and sum register."""
 
-PROGRAM_OVERHEAD = 2
+PROGRAM_OVERHEAD = 3
 """Reading and checking the header."""
 
-END_OVERHEAD = 2
+END_OVERHEAD = 3
 """Fetching the END word."""
 
 
@@ -67,7 +67,7 @@ def offer_read(config: Config) -> int:
     The other reads are done by the time the pass's swap token reaches the cells: it takes
     ISSUE_LATENCY + FEED_LATENCY cycles, a read takes two, a handshake one.
     """
-    return max(1, config.columns - 5)
+    return max(1, config.columns - ISSUE_LATENCY - FEED_LATENCY)
 
 
 def reload_cycles(config: Config) -> int:
@@ -135,8 +135,8 @@ class LayerTiming:
 
 def layer_cycles(config: Config, layer: LayerTiming) -> int:
     """Cycles of one layer, from the fetch of its descriptor to the end of its drain."""
-    setup = DESCRIPTOR_WORDS + 3 + ((2 * TABLE_ENTRIES + 1) if layer.residual else 0)
-    fill = 3 + offer_read(config)  # record, decode, first tile
+    setup = DESCRIPTOR_WORDS + 4 + ((2 * TABLE_ENTRIES + 2) if layer.residual else 0)
+    fill = 4 + offer_read(config)  # record (two cycles), decode, first tile
     reload = reload_cycles(config)
     depth = config.accumulator_depth
     full, rest = divmod(layer.vectors, depth)
