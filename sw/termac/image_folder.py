@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from termac.arch import PARAMETER, Config, concatenate, split, weight_layout
 from termac.arch.memory_map import MemoryMap, parameter_beats
+from termac.arch.timing import layer_cycles
 from termac.errors import ConfigError, ImageError
+from termac.estimate import decode_timings
 from termac.files import atomic_folder
 from termac.graph import Graph, Tensor
 from termac.graph_io import load_graph, save_graph
@@ -34,7 +36,7 @@ __all__ = ["FORMAT", "read_image", "save_image"]
 FORMAT = 1
 """Version of the folder; other versions are refused."""
 
-_COUNTS = ("first_descriptor", "descriptors", "cycles", "macs", "passes", "weights", "nonzero")
+_COUNTS = ("first_descriptor", "descriptors", "macs", "passes", "weights", "nonzero")
 _RATIOS = ("density", "utilization")
 
 
@@ -61,6 +63,7 @@ def save_image(image: Image, folder: Path) -> None:
                 "name": layer.name,
                 "nodes": list(layer.nodes),
                 "storage": _storage_record(layer.storage),
+                "cycles": layer.cycles,
                 **{key: int(getattr(layer, key)) for key in _COUNTS},
                 **{key: float(getattr(layer, key)) for key in _RATIOS},
             }
@@ -186,11 +189,15 @@ def _image(
         )
         for field in PARAMETER.fields
     }
+    program = _beats(files["program.bin"], 32)[:, 0]
+    # Cycles follow from the program; what an older generator predicted is of no interest.
+    cycles = [layer_cycles(config, timing) for timing in decode_timings(program)]
     layers = [
         LayerInfo(
             name=record["name"],
             nodes=tuple(record["nodes"]),
             storage=_storage(record["storage"], graph.tensors, config),
+            cycles=sum(cycles[record["first_descriptor"] :][: record["descriptors"]]),
             **{key: record[key] for key in (*_COUNTS, *_RATIOS)},
         )
         for record in manifest["layers"]
@@ -199,7 +206,7 @@ def _image(
     return Image(
         config=config,
         graph=graph,
-        program=_beats(files["program.bin"], 32)[:, 0],
+        program=program,
         taps=_beats(files["taps.bin"], 32)[:, 0],
         value=value,
         lane=lane,
