@@ -49,7 +49,7 @@ class ActivationBank(wiring.Component):
     """One byte bank of the activation memory with the S serializers it feeds.
 
     A request at cycle t puts the first plane of its word on ``lanes`` at t+2, the residual slice
-    on ``residual_data`` at t+1, and reaches ``request_out`` (the next bank) at t+S.
+    on ``residual_data`` at t+2, and reaches ``request_out`` (the next bank) at t+S.
 
     Write requests are granted one per cycle, lowest index first. At most S requesters, each with
     one request per vector time of at least S cycles: every request is granted within S cycles.
@@ -128,8 +128,8 @@ class ActivationBank(wiring.Component):
         current = stages[1]  # the request whose word the memory shows now
         pad = Mux(current.residual, self.residual_pad, self.pad)
         word = Signal(8 * config.lanes)
-        m.d.comb += [
-            word.eq(Mux(current.pad, Cat(pad for _ in range(config.lanes)), read.data)),
+        m.d.comb += word.eq(Mux(current.pad, Cat(pad for _ in range(config.lanes)), read.data))
+        m.d.sync += [
             self.residual_push.eq(current.residual),
             self.residual_word.eq(current.word),
             self.residual_phase.eq(current.phase),

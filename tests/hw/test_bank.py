@@ -107,16 +107,12 @@ def test_residual_slice_and_its_padding():
         ctx.set(bank.pad, 0x55)
         ctx.set(bank.residual_pad, 0xAA)
         base = {"load": 0, "segment": 0, "swap": 0, "word": 0, "phase": 0}
-        ctx.set(bank.request, base | {"address": 5, "pad": 0, "residual": 1})
-        await ctx.tick()
-        assert ctx.get(bank.residual_push) == 1
-        assert ctx.get(bank.residual_data) == 0x11223349
-        ctx.set(bank.request, base | {"address": 5, "pad": 1, "residual": 1})
-        await ctx.tick()
-        assert ctx.get(bank.residual_data) == 0xAAAAAAAA
-        ctx.set(bank.request, base | {"address": 5, "pad": 0, "residual": 0})
-        await ctx.tick()
-        assert ctx.get(bank.residual_push) == 0
+        for pad, residual, data in ((0, 1, 0x11223349), (1, 1, 0xAAAAAAAA), (0, 0, None)):
+            ctx.set(bank.request, base | {"address": 5, "pad": pad, "residual": residual})
+            await ctx.tick().repeat(2)
+            assert ctx.get(bank.residual_push) == residual
+            if data is not None:
+                assert ctx.get(bank.residual_data) == data
 
     simulate(bank, process)
 
