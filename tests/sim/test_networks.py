@@ -1,0 +1,128 @@
+"""Whole networks on the RTL, every layer of every image compared, and what quantizing costs."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import termac
+from termac import datasets, golden
+from termac.arch import load_config
+from termac.compile import compile_graph
+from termac.compress import quantize
+from termac.device import compare
+from termac.frontend import load_onnx
+from termac_sim import device
+
+MODELS = Path(termac.__file__).parent / "models"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+RESNET20 = ROOT / "build" / "resnet20.onnx"
+
+SQUARE = dataclasses.replace(load_config("square"), name="square-deep", weight_depth=1 << 14)
+"""The preset with room for the dense weights of LeNet-5 and ResNet-20."""
+
+
+def predictions(graph, samples):
+    x = golden.quantize_input(graph, samples)
+    y = golden.run(graph, x, outputs_only=True, batch=50)[graph.output]
+    return golden.dequantize_output(graph, y).argmax(axis=-1)
+
+
+def check(graph, config, samples):
+    """Run samples on the RTL; every layer bit for bit, every cycle as predicted."""
+    image = compile_graph(graph, config)
+    x = golden.quantize_input(graph, samples)
+    expected = golden.run(graph, x)
+    (result,) = device.run_images(device.build_core(config), [(image, x)], tensors=True)
+    assert set(result.tensors) == {layer.name for layer in image.layers}
+    compared = compare(image, result, expected)
+    assert compared == sum(expected[layer.name].size for layer in image.layers)
+    np.testing.assert_array_equal(result.outputs, expected[graph.output])
+    assert result.total_cycles.tolist() == [image.cycles] * len(x)
+    assert result.cycles.tolist() == [[layer.cycles for layer in image.layers]] * len(x)
+    return image
+
+
+@pytest.fixture(scope="module")
+def digits():
+    pytest.importorskip("sklearn")
+    data = datasets.digits()
+    return quantize(load_onnx(MODELS / "digits.onnx"), data.train.images[:200]), data.test
+
+
+@pytest.fixture(scope="module")
+def lenet5():
+    folder = DATA / "mnist"
+    if not folder.is_dir():
+        pytest.skip("no MNIST files beside the project")
+    data = datasets.mnist(folder)
+    model = load_onnx(MODELS / "lenet5.onnx")
+    return model, quantize(model, data.train.images[:500]), data.test
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    folder = DATA / "cifar10"
+    if not RESNET20.is_file() or not folder.is_dir():
+        pytest.skip("no build/resnet20.onnx (scripts/export_resnet20.py) or no CIFAR-10")
+    pytest.importorskip("PIL")
+    data = datasets.cifar10(folder)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    model = load_onnx(RESNET20)
+    calibration = datasets.normalize(data.train[:256].images, mean, std)
+    samples = datasets.normalize(data.test.images, mean, std)
+    return model, quantize(model, calibration), samples, data.test.labels
+
+
+def test_digits(digits):
+    graph, test = digits
+    check(graph, load_config("demo"), test.images[:2])
+
+
+def test_digits_accuracy(digits):
+    graph, test = digits
+    assert (predictions(graph, test.images) == test.labels).mean() >= 0.97
+
+
+def test_lenet5(lenet5):
+    _, graph, test = lenet5
+    check(graph, SQUARE, test[:2].images)
+
+
+def test_lenet5_accuracy(lenet5):
+    """All 10,000 test images: quantizing costs at most 0.3 points."""
+    model, graph, test = lenet5
+    assert len(test) == 10_000
+    images = test.images
+    real = (model.predict(images).argmax(axis=-1) == test.labels).mean()
+    whole = (predictions(graph, images) == test.labels).mean()
+    assert real > 0.99
+    assert whole >= real - 0.003
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_lenet5_fifty_images(lenet5):
+    _, graph, test = lenet5
+    check(graph, SQUARE, test[100:150].images)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_resnet20(resnet20):
+    _, graph, samples, _ = resnet20
+    image = check(graph, SQUARE, samples[:1])
+    assert image.cycles <= 400_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_resnet20_accuracy(resnet20):
+    """The 1,000 test images: quantizing costs at most 1 point."""
+    model, graph, samples, labels = resnet20
+    assert len(labels) == 1000
+    real = (model.predict(samples).argmax(axis=-1) == labels).mean()
+    whole = (predictions(graph, samples) == labels).mean()
+    assert real > 0.9
+    assert whole >= real - 0.01
