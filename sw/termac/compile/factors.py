@@ -19,9 +19,10 @@ from termac.compile.plan import plan_layer
 from termac.graph import Graph
 from termac.storage import Storage, plain_storage
 
-__all__ = ["Cost", "Factors", "tensor_sets"]
+__all__ = ["Cost", "Factor", "Factors", "tensor_sets"]
 
 Factor = tuple[int, int]
+"""Image pixels per stored pixel, (y, x)."""
 
 SIZES = (1, 2, 3, 4, 8)
 """Factors of one axis that are tried."""
@@ -154,11 +155,16 @@ class Factors:
 
     # --- Search ----------------------------------------------------------------------------
 
-    def search(self) -> dict[str, Factor]:
-        """Factor of every set."""
+    def search(self, start: Mapping[str, Factor] | None = None) -> dict[str, Factor]:
+        """Factor of every set. ``start``: factors by set to begin with, if they go together."""
         chosen: dict[str, Factor] = dict.fromkeys(self.members, (1, 1))
         best = self.total(chosen)
         assert best is not None  # factor 1 always works
+        if start:
+            given = {**chosen, **start}
+            total = self.total(given) if self._possible(given) else None
+            if total is not None and total < best:
+                chosen, best = given, total
         moves: list[dict[str, Factor]] = [
             {name: factor} for name, options in self.candidates.items() for factor in options
         ]
@@ -176,6 +182,9 @@ class Factors:
                 if moved is not None and total is not None and total < best:
                     chosen, best, improved = moved, total, True
         return chosen
+
+    def _possible(self, factors: Mapping[str, Factor]) -> bool:
+        return all(factor in self.candidates.get(name, ()) for name, factor in factors.items())
 
     def _move(
         self, chosen: Mapping[str, Factor], move: Mapping[str, Factor]

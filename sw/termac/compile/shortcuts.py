@@ -2,8 +2,8 @@
 
 A shortcut takes every n-th pixel and pads channels. If the outer tensor keeps the inner channels at
 the bytes where the inner tensor has them, the drains read the inner tensor itself as the residual:
-with a longer step from pixel to pixel, and with the padding value for blocks beyond. The outer
-tensors' channel order follows from the inner one's. Otherwise the shortcut stays an identity layer.
+with a longer step from pixel to pixel, and with the padding value for blocks beyond. An order of
+the outer tensors then holds for their other channels. Else the shortcut stays an identity layer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from termac.storage import Storage, plain_storage
 __all__ = ["absorb_shortcuts"]
 
 
-def _outer_storage(inner: Storage, node: Shortcut, channels: int, config: Config) -> Storage:
-    """Format with the inner channels in place and the others in the bytes that are left."""
+def _outer_storage(inner: Storage, node: Shortcut, order: Sequence[int], config: Config) -> Storage:
+    """Format with the inner channels in place and the others, in order, in the bytes left."""
+    channels = len(order)
     blocks = max(inner.blocks, -(-channels // config.word_bytes))
     positions = np.full(channels, -1)
     positions[node.before : node.before + inner.tensor.shape[2]] = inner.positions[0, 0]
     places = np.arange(blocks * config.word_bytes).reshape(blocks, config.banks, config.lanes)
     by_lane = places.transpose(0, 2, 1).ravel()  # spread over the banks, as in plain_storage
     free = by_lane[~np.isin(by_lane, positions)]
-    positions[positions < 0] = free[: (positions < 0).sum()]
+    others = [channel for channel in order if positions[channel] < 0]
+    positions[others] = free[: len(others)]
     return Storage(
         tensor=inner.tensor,
         factor=(1, 1),
@@ -97,11 +99,11 @@ def absorb_shortcuts(
                 and shortcut.nodes == (node.name,)
                 and residual.tensor != graph.output
                 and factors[group] == factors[inner] == (1, 1)
-                and group not in orders
                 and quiet(shortcut.input)
             ):
                 channels = graph.tensors[layer.name].shape[2]
-                wanted = _outer_storage(storage(shortcut.input), node, channels, config)
+                order = orders.get(group, range(channels))
+                wanted = _outer_storage(storage(shortcut.input), node, order, config)
                 if group not in chosen:
                     chosen[group] = wanted
                 held = chosen[group]
