@@ -143,6 +143,7 @@ class FloatGraph:
     host_op : ``"softmax"``, ``"log_softmax"`` or ``""``
     notes : what the frontend changed, one sentence each
     channels_first : the model's own layout is CHW (ONNX), not HWC
+    properties : metadata of the model file
     """
 
     name: str
@@ -155,6 +156,7 @@ class FloatGraph:
     host_op: str = ""
     notes: list[str] = field(default_factory=list)
     channels_first: bool = True
+    properties: dict[str, str] = field(default_factory=dict)
 
     def consumers(self, tensor: str) -> list[FloatNode]:
         """Nodes that read a tensor, in execution order."""

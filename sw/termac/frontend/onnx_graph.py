@@ -136,6 +136,7 @@ class Importer:
     def __init__(self, model: onnx.ModelProto, path: str | Path) -> None:
         self.path = path
         self.graph = model.graph
+        self.properties = {entry.key: entry.value for entry in model.metadata_props}
         self.opsets = list(model.opset_import)
         self.ir_version = model.ir_version
         self.opset = max((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), default=0)
@@ -218,6 +219,7 @@ class Importer:
             output_layout=last.dims,
             host_op=self.host_op,
             notes=self.notes,
+            properties=self.properties,
         )
         merged = merge(graph, self.nodes)
         if not merged.nodes:
