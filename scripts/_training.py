@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 import numpy as np
+import onnx
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from termac.datasets import Split
 from termac.errors import InputError, TermacError
@@ -21,7 +22,7 @@ except ModuleNotFoundError:
     print("Error: PyTorch is missing: pip install 'termac[train]'", file=sys.stderr)
     raise SystemExit(2) from None
 
-__all__ = ["Command", "Recipe", "accuracy", "fit", "nn", "prepare", "shifted", "torch"]
+__all__ = ["Command", "Recipe", "accuracy", "fit", "nn", "prepare", "report", "shifted", "torch"]
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -92,6 +93,19 @@ def accuracy(
             scores = model(torch.from_numpy(images[start : start + batch]))
             right += int((scores.argmax(1).numpy() == labels[start : start + batch]).sum())
     return 100 * right / len(labels)
+
+
+def report(exported: onnx.ModelProto, path: Path, score: float) -> None:
+    """Print the file, its size, parameters and operators, and the accuracy in percent."""
+    weights = sum(
+        int(np.prod(tensor.dims))
+        for tensor in exported.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT
+    )
+    operators = " ".join(node.op_type for node in exported.graph.node)
+    click.echo(f"accuracy    {score:.2f} % (float)")
+    click.echo(f"model       {path} ({path.stat().st_size:,} bytes, {weights:,} parameters)")
+    click.echo(f"operators   {operators}")
 
 
 def fit(

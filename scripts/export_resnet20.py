@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from _export import export, report
-from _training import Command, accuracy, nn, prepare, torch
+from _training import Command, accuracy, nn, prepare, report, torch
 from termac import datasets
 from termac.errors import InputError
+from termac.train.export import export
 
 __all__ = ["Block", "ResNet20", "main"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from _export import export, report
-from _training import Command, Recipe, accuracy, fit, nn, prepare, shifted, torch
+from _training import Command, Recipe, accuracy, fit, nn, prepare, report, shifted, torch
 from termac import datasets
+from termac.train.export import export
 
 __all__ = ["DigitsNet", "main"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,10 +21,9 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 @pytest.fixture
 def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    import _export
     import _training
 
-    return _training, _export
+    return _training, importlib.import_module("termac.train.export")
 
 
 def small_split(count=64):

@@ -8,14 +8,15 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import click
 import numpy as np
 import onnx
-from _training import nn, torch
+import torch
 from onnx.reference import ReferenceEvaluator
+from torch import nn
+
 from termac.errors import ModelError
 
-__all__ = ["OPERATORS", "export", "report"]
+__all__ = ["OPERATORS", "export", "to_onnx"]
 
 OPSET = 18
 OPERATORS = frozenset(
@@ -52,6 +53,33 @@ def export(
     ModelError
         The exported graph has operators other than :data:`OPERATORS`, or computes something else.
     """
+    exported = to_onnx(model, shape)
+    exported.doc_string = about
+    onnx.helper.set_model_props(exported, dict(properties))
+    exported = onnx.shape_inference.infer_shapes(exported)
+    onnx.checker.check_model(exported, full_check=True)
+    others = {node.op_type for node in exported.graph.node} - OPERATORS
+    if others:
+        raise ModelError(f"Exported graph has unexpected operators: {', '.join(sorted(others))}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(exported.SerializeToString(deterministic=True))
+    return exported
+
+
+def to_onnx(model: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
+    """The model as ONNX, with plain names and nothing that differs from run to run.
+
+    Parameters
+    ----------
+    model : any module of one input and one output; put into evaluation mode while it is exported
+    shape : of one sample
+
+    Raises
+    ------
+    ModelError
+        The exported graph computes something else.
+    """
+    training = model.training
     model.eval()
     # Two samples: an example batch of one would be burnt in as a constant.
     example = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
@@ -69,27 +97,9 @@ def export(
     assert program is not None  # None only where the exporter writes the file itself
     exported = program.model_proto
     _clean(exported)
-    exported.doc_string = about
-    onnx.helper.set_model_props(exported, dict(properties))
-    exported = onnx.shape_inference.infer_shapes(exported)
-    onnx.checker.check_model(exported, full_check=True)
     _check(exported, model, example)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(exported.SerializeToString(deterministic=True))
+    model.train(training)
     return exported
-
-
-def report(exported: onnx.ModelProto, path: Path, score: float) -> None:
-    """Print the file, its size, parameters and operators, and the accuracy in percent."""
-    weights = sum(
-        int(np.prod(tensor.dims))
-        for tensor in exported.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT
-    )
-    operators = " ".join(node.op_type for node in exported.graph.node)
-    click.echo(f"accuracy    {score:.2f} % (float)")
-    click.echo(f"model       {path} ({path.stat().st_size:,} bytes, {weights:,} parameters)")
-    click.echo(f"operators   {operators}")
 
 
 @contextlib.contextmanager
@@ -133,9 +143,6 @@ def _clean(exported: onnx.ModelProto) -> None:
 
 
 def _check(exported: onnx.ModelProto, model: nn.Module, example: torch.Tensor) -> None:
-    others = {node.op_type for node in exported.graph.node} - OPERATORS
-    if others:
-        raise ModelError(f"Exported graph has unexpected operators: {', '.join(sorted(others))}")
     with torch.no_grad():
         expected = model(example).numpy()
     (output,) = ReferenceEvaluator(exported).run(None, {"input": example.numpy()})
