@@ -1,0 +1,85 @@
+"""The grouping a network was pruned for; travels with the model file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from termac.arch import Config
+from termac.compile.layout import Layout
+from termac.errors import ModelError
+from termac.graph import Graph
+
+__all__ = ["PROPERTY", "Grouping"]
+
+PROPERTY = "termac.grouping"
+"""Key of the model file's metadata."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Formats of the tensors that decide which weights share selects.
+
+    Parameters
+    ----------
+    lanes, columns, segments : of the configuration that the network was pruned for
+    factors : (y, x) pixels per stored pixel, by tensor name
+    orders : channel order, by tensor name
+    """
+
+    lanes: int
+    columns: int
+    segments: int
+    factors: Mapping[str, tuple[int, int]]
+    orders: Mapping[str, list[int]]
+
+    @classmethod
+    def of(cls, layout: Layout, orders: Mapping[str, list[int]]) -> Grouping:
+        config = layout.config
+        factors = {name: layout.factors[layout.sets[name]] for name in layout.storages}
+        return cls(config.lanes, config.columns, config.segments, factors, dict(orders))
+
+    def fits(self, config: Config) -> bool:
+        """Whether words of a configuration are divided as those it was made for."""
+        own = self.lanes, self.columns, self.segments
+        return own == (config.lanes, config.columns, config.segments)
+
+    def to_json(self) -> str:
+        values = {"lanes": self.lanes, "columns": self.columns, "segments": self.segments}
+        return json.dumps(
+            {**values, "factors": {k: list(v) for k, v in self.factors.items()},
+             "orders": dict(self.orders)},
+            separators=(",", ":"), sort_keys=True,
+        )  # fmt: skip
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str], graph: Graph) -> Grouping | None:
+        """Grouping in a model file's metadata, None if it has none.
+
+        Raises
+        ------
+        ModelError
+            If it is damaged, or does not belong to the network.
+        """
+        if PROPERTY not in properties:
+            return None
+        try:
+            values = json.loads(properties[PROPERTY])
+            factors = {str(k): (int(v[0]), int(v[1])) for k, v in values["factors"].items()}
+            orders = {str(k): [int(i) for i in v] for k, v in values["orders"].items()}
+            found = cls(
+                int(values["lanes"]), int(values["columns"]), int(values["segments"]),
+                factors, orders,
+            )  # fmt: skip
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            raise ModelError(
+                f"metadata {PROPERTY!r} of the model is damaged; remove it or train again"
+            ) from None
+        unknown = [name for name in (*factors, *orders) if name not in graph.tensors]
+        if unknown:
+            raise ModelError(
+                f"metadata {PROPERTY!r} of the model names tensor {unknown[0]!r}, which it does "
+                "not have; remove the entry or train again"
+            )
+        return found

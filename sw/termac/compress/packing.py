@@ -1,0 +1,145 @@
+"""What every layer of a network keeps in a given number of passes, and what that costs.
+
+More passes keep more weights and take more cycles. :func:`share_cycles` spends a budget of cycles
+where it keeps the most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac.compile.fuse import Layer
+from termac.compile.layout import Layout
+from termac.compress.selects import Selects
+from termac.estimate import part_cycles
+from termac.graph import Conv
+
+__all__ = ["Packing", "find_packings", "other_cycles", "share_cycles"]
+
+FIRST_LAYER = 4.0
+"""Weight of errors of the layer that reads the network's input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """One convolution and the words that its weights read.
+
+    Parameters
+    ----------
+    node : name of the convolution
+    layer : what runs it
+    layout : formats of the tensors
+    selects : groups of weights that share selects
+    worth : float64 [filters, weights of a filter], what it costs to lose a weight
+    """
+
+    node: str
+    layer: Layer
+    layout: Layout
+    selects: Selects
+    worth: NDArray[np.float64]
+
+    @property
+    def dense_passes(self) -> int:
+        """Passes with which any weights run."""
+        return int(self.passes(np.ones(self.worth.shape, bool)))
+
+    def passes(self, mask: NDArray[np.bool_]) -> int:
+        """Passes (of every position of a pooling window) that a mask takes, at least 1."""
+        segments = self.layout.config.segments
+        return max(1, -(-self.selects.slots(self.selects.needed(mask)) // segments))
+
+    def cycles(self, passes: int) -> int:
+        """Cycles of the layer with this number of passes, all row tiles in one descriptor."""
+        config = self.layout.config
+        target = self.layout.storages[self.layer.name]
+        return part_cycles(
+            config,
+            row_tiles=-(-target.blocks * config.word_bytes // config.rows),
+            vectors=target.height * target.width,
+            passes=[passes] * self.selects.phases,
+            bits=self.layout.graph.tensors[self.layer.input].bits,
+            residual=self.layer.residual is not None,
+        )
+
+    def fit(self, passes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Slots of every word, and the weights that stay: int [words], bool [filters, weights]."""
+        limits = self.selects.spend(self.worth, passes * self.layout.config.segments)
+        return limits, self.selects.keep(self.worth, limits)
+
+    @cached_property
+    def curve(self) -> NDArray[np.float64]:
+        """Share of worth kept, with 1, 2, ... passes, up to dense."""
+        kept = []
+        segments, total = self.layout.config.segments, max(self.worth.sum(), 1e-300)
+        for passes in range(1, self.dense_passes + 1):
+            limits = self.selects.spend(self.worth, passes * segments, refine=False)
+            kept.append(self.worth[self.selects.keep(self.worth, limits)].sum() / total)
+        return np.maximum.accumulate(kept)
+
+
+def find_packings(layout: Layout, worth: Mapping[str, NDArray[np.float64]]) -> list[Packing]:
+    """Packings of all convolutions of a network.
+
+    Parameters
+    ----------
+    layout : Layout
+    worth : by name of the convolution, float64 [filters, kernel height, kernel width, channels]
+    """
+    packings = []
+    for layer in layout.layers:
+        for name in layer.nodes:
+            if isinstance(layout.graph.node(name), Conv):
+                source, target = layout.storages[layer.input], layout.storages[layer.name]
+                selects = Selects.of(layer, source, target, layout.config)
+                flat = worth[name].reshape(len(worth[name]), -1)
+                packings.append(Packing(name, layer, layout, selects, flat))
+    return packings
+
+
+def other_cycles(layout: Layout, packings: Iterable[Packing]) -> int:
+    """Cycles of the layers without weights of their own, and of the program around the layers."""
+    from termac.arch.timing import program_cycles
+
+    with_weights = {id(packing.layer) for packing in packings}
+    others = [layer for layer in layout.layers if id(layer) not in with_weights]
+    return program_cycles(layout.config, ()) + sum(layout.plan(layer).cycles for layer in others)
+
+
+def share_cycles(
+    packings: list[Packing], budget: int, sensitivity: Mapping[str, float] | None = None
+) -> dict[str, int]:
+    """Passes of every convolution so that together they take at most ``budget`` cycles.
+
+    Starts with one pass everywhere and takes, again and again, the step that avoids the most error
+    per cycle. The error of a layer is taken as the square of the share of worth that it loses,
+    times the root of its sensitivity (1 if none is given, see
+    :func:`termac.compress.sensitivity.measure_sensitivity`): training makes good most of what
+    sets sensitive layers apart. What the first layer loses no other layer can restore, so its
+    errors count more. One pass each may already take more than the budget.
+    """
+    passes = {packing.node: 1 for packing in packings}
+    errors = {}
+    for packing in packings:
+        weight = (sensitivity or {}).get(packing.node, 1.0) ** 0.5
+        if packing.layer.input == packing.layout.graph.input:
+            weight *= FIRST_LAYER
+        errors[packing.node] = weight * (1 - packing.curve) ** 2
+    left = budget - sum(packing.cycles(1) for packing in packings)
+    while True:
+        best: tuple[float, str, int, int] | None = None
+        for packing in packings:
+            now, error = passes[packing.node], errors[packing.node]
+            for more in range(now + 1, len(error) + 1):
+                cycles = packing.cycles(more) - packing.cycles(now)
+                rate = (error[now - 1] - error[more - 1]) / cycles
+                if cycles <= left and rate > 0 and (best is None or rate > best[0]):
+                    best = rate, packing.node, more, cycles
+        if best is None:
+            return passes
+        passes[best[1]], left = best[2], left - best[3]
