@@ -1,0 +1,149 @@
+"""Training loop of the combining recipes: masks, distillation, quantization in the last epochs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from _training import Augment, accuracy, nn, torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from termac.datasets import Split, normalize
+from termac.errors import InputError
+from termac.train import Combiner, FakeQuantizer, distillation_loss
+
+__all__ = ["CombineRecipe", "fit_combined"]
+
+
+@dataclass(frozen=True)
+class CombineRecipe:
+    """SGD with Nesterov momentum, one epoch of warm-up, then a cosine to zero.
+
+    Parameters
+    ----------
+    epochs, batch : int
+    rate : peak learning rate
+    decay : weight decay
+    share : weight of the dense network's scores in the loss
+    quantized_epochs : last epochs with rounded weights and activations
+    half : run the network in bfloat16; weights and updates stay in float32
+    seed : of the order of the images and the augmentation
+    """
+
+    epochs: int
+    batch: int = 128
+    rate: float = 0.05
+    decay: float = 1e-4
+    share: float = 0.7
+    quantized_epochs: int = 2
+    half: bool = True
+    seed: int = 1
+
+    def rate_at(self, progress: float) -> float:
+        """Learning rate at a share of all steps."""
+        warm = min(1.0, progress * self.epochs)
+        return self.rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def fit_combined(
+    model: nn.Module,
+    teacher: nn.Module,
+    combiner: Combiner,
+    train: Split,
+    held_out: Split,
+    recipe: CombineRecipe,
+    *,
+    scaling: tuple[tuple[float, ...], tuple[float, ...]],
+    augment: Augment,
+    checkpoint: Path,
+) -> list[float]:
+    """Train ``model`` in place under ``combiner``'s masks; accuracy on ``held_out`` by epoch, %.
+
+    A run continues from ``checkpoint``, which is written after every epoch.
+    """
+    steps = len(train) // recipe.batch
+    images = torch.from_numpy(normalize(train.images, *scaling))
+    labels = torch.from_numpy(train.labels)
+    checked = normalize(held_out.images, *scaling)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.decay
+    )
+    parts = {"model": model, "optimizer": optimizer, "combiner": combiner}
+    first_rounded = recipe.epochs - recipe.quantized_epochs
+    history = _restore(checkpoint, parts, recipe, model, first_rounded)
+    rounding = FakeQuantizer(model) if len(history) > first_rounded else None
+    teacher.eval()
+    for network in (model, teacher):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  held out {task.fields[score]:.2f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        fields: dict = {"epoch": len(history), "loss": 0.0, "score": (history or [0.0])[-1]}
+        total = recipe.epochs * steps
+        task = progress.add_task("", total=total, completed=len(history) * steps, **fields)
+        for epoch in range(len(history), recipe.epochs):
+            if epoch >= first_rounded and rounding is None:
+                rounding = FakeQuantizer(model)
+            generator = torch.Generator().manual_seed(recipe.seed * 1000 + epoch)
+            order = torch.randperm(len(train), generator=generator)
+            model.train()
+            for step in range(steps):
+                chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+                batch = augment(images[chosen], generator).to(memory_format=torch.channels_last)
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate_at((epoch * steps + step) / total)
+                with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
+                    with torch.no_grad():
+                        guide = teacher(batch)
+                    scores = model(batch)
+                loss = distillation_loss(scores, guide, labels[chosen], share=recipe.share)
+                optimizer.zero_grad()
+                (loss + combiner.penalty()).backward()
+                optimizer.step()
+                combiner.step()
+                progress.update(task, advance=1, epoch=epoch + 1, loss=loss.item())
+            history.append(accuracy(model, checked, held_out.labels))
+            progress.update(task, score=history[-1])
+            _save(checkpoint, parts, recipe, history)
+            progress.console.print(
+                f"epoch {epoch + 1}: loss {loss.item():.4f}, held out {history[-1]:.2f} %"
+            )
+    if rounding is not None:
+        rounding.remove()
+    return history
+
+
+def _save(path: Path, parts: dict, recipe: CombineRecipe, history: list[float]) -> None:
+    states = {name: part.state_dict() for name, part in parts.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    torch.save({"recipe": asdict(recipe), "history": history, **states}, fresh)
+    fresh.replace(path)  # a run stopped while it saves keeps the old file
+
+
+def _restore(
+    path: Path, parts: dict, recipe: CombineRecipe, model: nn.Module, first_rounded: int
+) -> list[float]:
+    """Load the states and return the accuracies so far."""
+    if not path.exists():
+        return []
+    advice = "delete it or name another with --checkpoint"
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        if saved["recipe"] != asdict(recipe):
+            raise InputError(f"{path}: checkpoint of another recipe; {advice}")
+        rounding = FakeQuantizer(model) if len(saved["history"]) > first_rounded else None
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        if rounding is not None:
+            rounding.remove()  # the caller attaches its own
+    except InputError:
+        raise
+    except Exception as error:  # torch raises a dozen kinds on a damaged file
+        raise InputError(f"{path}: not a checkpoint of this script; {advice}") from error
+    return list(np.asarray(saved["history"], float).tolist())

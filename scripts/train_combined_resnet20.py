@@ -1,0 +1,107 @@
+"""Prune the CIFAR-10 ResNet-20 of a public checkpoint so that it packs, and export it.
+
+Starts from the dense checkpoint, which also teaches. The last 2,000 training images are held out
+for the accuracy printed by epoch (the dense checkpoint has seen them); test images are not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+from _combining import CombineRecipe, fit_combined
+from _training import Command, prepare, report, shifted, torch
+from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
+from termac import datasets
+from termac.train import Combiner
+
+__all__ = ["main"]
+
+RECIPE = CombineRecipe(epochs=40)
+HELD_OUT, SAMPLES = 2000, 256
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Move by up to 4 pixels, mirror half of the images."""
+    moved = shifted(images, generator, 4)
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(mirrored[:, None, None, None], moved.flip(3), moved)
+
+
+@click.command(cls=Command, help="Train ResNet-20 to run in CYCLES on a configuration.")
+@click.option("--config", default="square", show_default=True, help="Preset, or a TOML file.")
+@click.option("--cycles", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="ONNX file.")
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DATA / "resnet_cifar10" / CHECKPOINT,
+    help=f"Dense checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT} beside the project].",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DATA / "cifar10",
+    help="Folder of the CIFAR-10 sheets [../shared/data/cifar10 beside the project].",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Saved after each epoch; a run continues from it [build/NAME.pt].",
+)
+@click.option("--epochs", type=click.IntRange(3), default=RECIPE.epochs, show_default=True)
+def main(
+    config: str,
+    cycles: int,
+    output: Path | None,
+    weights: Path,
+    data: Path,
+    checkpoint: Path | None,
+    epochs: int,
+) -> None:
+    name = f"resnet20-{Path(config).stem}-{cycles // 1000}k"
+    output = output or ROOT / "build" / f"{name}.onnx"
+    checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
+    recipe = replace(RECIPE, epochs=epochs)
+    prepare(recipe.seed)
+    cifar = datasets.cifar10(data)
+    train, held_out = cifar.train[:-HELD_OUT], cifar.train[-HELD_OUT:]
+    model, teacher = load(weights), load(weights)
+    samples = torch.from_numpy(datasets.normalize(train[:SAMPLES].images, MEAN, STD))
+    steps = epochs * (len(train) // recipe.batch)
+    click.echo(f"finding channel orders for {config}")
+    combiner = Combiner(model, samples, config, steps=steps, cycles=cycles)
+    click.echo(f"{combiner.cycles:,} cycles; passes by layer: {combiner.passes}")
+    history = fit_combined(
+        model,
+        teacher,
+        combiner,
+        train,
+        held_out,
+        recipe,
+        scaling=(MEAN, STD),
+        augment=augment,
+        checkpoint=checkpoint,
+    )
+    combiner.finish()
+    exported = combiner.save(
+        output,
+        about="ResNet-20 (option A) for CIFAR-10, pruned for column combining on "
+        f"{combiner.config.name!r} in {combiner.cycles:,} cycles. Input NCHW, "
+        f"(pixel / 255 - mean) / std, RGB mean {MEAN}, std {STD}.",
+        properties={
+            "dataset": "cifar10",
+            "input_full_scale": "255",
+            "input_mean": " ".join(map(str, MEAN)),
+            "input_std": " ".join(map(str, STD)),
+        },
+    )
+    nonzero = np.mean([float((p != 0).float().mean()) for p in model.parameters() if p.dim() > 1])
+    click.echo(f"{nonzero:.1%} of weights are not zero, mean over the layers")
+    report(exported, output, history[-1])
+
+
+if __name__ == "__main__":
+    main()
