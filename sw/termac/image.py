@@ -38,6 +38,8 @@ class LayerInfo:
     macs : multiplications of the network (depthwise: of the own channel only)
     passes : weight tiles per chunk of vectors
     weights, nonzero : weights of the network, and those that are not zero
+    columns : combined columns of the packed filter matrix (of its longest row tile)
+    dense_cycles : predicted if no weight were zero
     density : used weight slots / all weight slots of the passes
     utilization : cell cycles that add a weight / all cell cycles
     """
@@ -52,6 +54,8 @@ class LayerInfo:
     passes: int
     weights: int
     nonzero: int
+    columns: int
+    dense_cycles: int
     density: float
     utilization: float
 

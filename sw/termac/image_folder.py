@@ -33,10 +33,13 @@ from termac.summary import summary_rows, summary_text
 
 __all__ = ["FORMAT", "read_image", "save_image"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder; other versions are refused."""
 
-_COUNTS = ("first_descriptor", "descriptors", "macs", "passes", "weights", "nonzero")
+_COUNTS = (
+    *("first_descriptor", "descriptors", "macs", "passes", "weights", "nonzero"),
+    *("columns", "dense_cycles"),
+)
 _RATIOS = ("density", "utilization")
 
 

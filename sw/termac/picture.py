@@ -7,28 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, PASS
+from termac.canvas import (
+    EMPTY,
+    INK,
+    MOST_VALUE,
+    MUTED,
+    axes_at,
+    new_figure,
+    save_figure,
+    value_colours,
+    write_at,
+)
 from termac.image import Image, LayerInfo
 
 __all__ = ["cell_colours", "draw_utilization", "draw_weights", "layer_tiles", "tile_mosaic"]
 
-EMPTY = to_rgb("#dde1e6")
 GAP = to_rgb("#ffffff")
-INK, MUTED, BUSY, FILLED = "#1f2328", "#57606a", "#0b5cc4", "#c3d9f7"
-DPI = 100
+BUSY, FILLED = "#0b5cc4", "#c3d9f7"
 LINE_CELLS = 150
 """Cells that stand side by side in a line of tiles."""
 MOST_TILES = 64
 """Tiles drawn of one layer; others are left out, and the title says so."""
-MOST_VALUE = 127
 
 
 def layer_tiles(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
@@ -103,25 +109,27 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
     side, head, foot, title, space = 0.4, 0.75, 0.85, 0.3, 0.22
     heights = [mosaic.shape[0] * cell for mosaic in mosaics]
     total = head + sum(heights) + len(mosaics) * (title + space) + foot
-    figure = _figure(10.8, total)
-    _text(figure, side, total - 0.32, f"Packed weights of {image.graph.name!r}", size=15, bold=True)
+    figure = new_figure(10.8, total)
+    write_at(
+        figure, side, total - 0.32, f"Packed weights of {image.graph.name!r}", size=15, bold=True
+    )
     about = (
         f"config {config.name}: tiles of {config.rows} rows x {config.columns} combined columns, "
         f"{config.lanes} lanes each; gray = empty slot"
     )
-    _text(figure, side, total - 0.57, about, size=10, color=MUTED)
+    write_at(figure, side, total - 0.57, about, size=10, color=MUTED)
     y = total - head
     for mosaic, height, (name, note) in zip(mosaics, heights, titles, strict=True):
         y -= title
-        end = _text(figure, side, y + 0.09, name, size=11, bold=True)
-        _text(figure, end + 0.15, y + 0.09, note, size=10, color=MUTED)
+        end = write_at(figure, side, y + 0.09, name, size=11, bold=True)
+        write_at(figure, end + 0.15, y + 0.09, note, size=10, color=MUTED)
         y -= height
-        axes = _axes(figure, side, y, mosaic.shape[1] * cell, height)
+        axes = axes_at(figure, side, y, mosaic.shape[1] * cell, height)
         axes.imshow(mosaic, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         y -= space
     _legend(figure, side, config.lanes, colour)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_utilization(image: Image, path: Path) -> None:
@@ -137,11 +145,13 @@ def draw_utilization(image: Image, path: Path) -> None:
     layers = image.layers
     row, side, head, foot, names = 0.42, 0.4, 0.95, 0.85, 0.2 + 0.085 * _longest(layers)
     total = head + row * len(layers) + foot
-    figure = _figure(10.8, total)
-    _text(figure, side, total - 0.32, f"Utilization of the array, {image.graph.name!r}", 15, True)
+    figure = new_figure(10.8, total)
+    write_at(
+        figure, side, total - 0.32, f"Utilization of the array, {image.graph.name!r}", 15, True
+    )
     about = f"config {image.config.name}: {image.config.cells} cells, {image.cycles:,} cycles"
-    _text(figure, side, total - 0.57, f"{about} in all (predicted)", size=10, color=MUTED)
-    axes = _axes(figure, side + names, foot, 10.8 - 2 * side - names - 1.7, row * len(layers))
+    write_at(figure, side, total - 0.57, f"{about} in all (predicted)", size=10, color=MUTED)
+    axes = axes_at(figure, side + names, foot, 10.8 - 2 * side - names - 1.7, row * len(layers))
     places = np.arange(len(layers))
     density = [100 * layer.density for layer in layers]
     busy = [100 * layer.utilization for layer in layers]
@@ -164,28 +174,19 @@ def draw_utilization(image: Image, path: Path) -> None:
         loc="lower left", bbox_to_anchor=((side - 0.1) / 10.8, 0.1 / total), ncols=2,
         frameon=False, fontsize=10,
     )  # fmt: skip
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def cell_colours(image: Image, tiles: NDArray[np.int64], colour: str) -> NDArray[np.float64]:
     """Cells of tiles as RGB 0..1, ``[n, rows, columns, 3]``."""
     values = image.value[tiles]
     if colour == "value":
-        rgb = _value_colours(values.astype(np.float64))
+        rgb = value_colours(values.astype(np.float64))
     else:
         rgb = np.asarray(_lane_map(image.config.lanes)(image.lane[tiles]))[..., :3]
     rgb = np.array(rgb, np.float64)
     rgb[values == 0] = EMPTY
     return rgb
-
-
-def _value_colours(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Blue above zero, red below; small values stay visible: the scale is a square root."""
-    strength = np.sqrt(np.clip(np.abs(values) / MOST_VALUE, 0, 1))[..., None]
-    strength = 0.18 + 0.82 * strength
-    strong = np.where(values[..., None] < 0, to_rgb("#9d1321"), to_rgb("#0a3d8f"))
-    pale = np.where(values[..., None] < 0, to_rgb("#f6c9c4"), to_rgb("#c6dbf5"))
-    return pale + (strong - pale) * strength
 
 
 def _lane_map(lanes: int) -> ListedColormap:
@@ -196,9 +197,9 @@ def _lane_map(lanes: int) -> ListedColormap:
 
 def _legend(figure: Figure, side: float, lanes: int, colour: str) -> None:
     """Colour scale at the bottom left."""
-    axes = _axes(figure, side, 0.5, 3.6, 0.16)
+    axes = axes_at(figure, side, 0.5, 3.6, 0.16)
     if colour == "value":
-        scale = _value_colours(np.arange(-MOST_VALUE, MOST_VALUE + 1, dtype=np.float64))
+        scale = value_colours(np.arange(-MOST_VALUE, MOST_VALUE + 1, dtype=np.float64))
         axes.imshow(scale[None], aspect="auto", extent=(-MOST_VALUE - 0.5, MOST_VALUE + 0.5, 0, 1))
         axes.set_xticks([-MOST_VALUE, -32, 0, 32, MOST_VALUE])
         axes.set_xlabel("weight (int8)", fontsize=9, color=INK, labelpad=1)
@@ -215,30 +216,3 @@ def _legend(figure: Figure, side: float, lanes: int, colour: str) -> None:
 
 def _longest(layers: Sequence[LayerInfo]) -> int:
     return max(len(layer.name) for layer in layers)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _axes(figure: Figure, x: float, y: float, width: float, height: float) -> Any:
-    """Axes at a place in inches from the bottom left."""
-    w, h = figure.get_size_inches()
-    return figure.add_axes((x / w, y / h, width / w, height / h))
-
-
-def _text(
-    figure: Figure, x: float, y: float, text: str, size: float, bold: bool = False,
-    color: str = INK,
-) -> float:  # fmt: skip
-    """Write at a place in inches from the bottom left; returns where the text ends."""
-    w, h = figure.get_size_inches()
-    weight = "bold" if bold else "normal"
-    drawn = figure.text(x / w, y / h, text, fontsize=size, fontweight=weight, color=color)
-    return float(drawn.get_window_extent().x1) / DPI
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png", metadata={"Software": None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from termac.arch import Config
 from termac.image import Image
 
 __all__ = [
+    "combining_table",
     "config_table",
     "configs_table",
     "facts_table",
@@ -123,6 +125,31 @@ def layers_table(image: Image, simulated: NDArray[np.int64] | None = None) -> Ta
     total += ["", f"{predicted:,}"]
     total += [] if simulated is None else [_count(int(simulated.sum()) if simulated.all() else 0)]
     table.add_row(*total, "", f"{busy:.1%}")
+    return table
+
+
+def combining_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One row per convolution, as :func:`termac.cli.combine.combining_rows` gives them."""
+    columns = [("layer", False), ("density", True), ("passes", True), ("combined columns", True)]
+    columns += [("packed density", True), ("mass kept", True), ("output error", True)]
+    columns += [("cycles before", True), ("after", True)]
+    table = _table("Combined columns", columns)
+    for row in rows:
+        table.add_row(
+            row["node"],
+            f"{row['density']:.1%}",
+            f"{row['passes']} of {row['dense_passes']}",
+            f"{row['combined_columns']:,}",
+            f"{row['packed_density']:.1%}",
+            f"{row['mass_kept']:.1%}",
+            f"{row['output_error']:.3f}",
+            f"{row['cycles_before']:,}",
+            f"{row['cycles']:,}",
+        )
+    table.add_section()
+    before = sum(row["cycles_before"] for row in rows)
+    after = sum(row["cycles"] for row in rows)
+    table.add_row("all of these", *[""] * 6, f"{before:,}", f"{after:,}")
     return table
 
 

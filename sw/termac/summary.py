@@ -26,7 +26,9 @@ def summary_rows(image: Image) -> list[dict[str, Any]]:
                 "weights": layer.weights,
                 "nonzero": layer.nonzero,
                 "passes": layer.passes,
+                "columns": layer.columns,
                 "cycles": layer.cycles,
+                "dense_cycles": layer.dense_cycles,
                 "density": round(layer.density, 4),
                 "utilization": round(layer.utilization, 4),
             }
@@ -37,7 +39,10 @@ def summary_rows(image: Image) -> list[dict[str, Any]]:
 def summary_text(image: Image) -> str:
     """A table with the totals and the use of every memory below it."""
     config = image.config
-    titles = ("layer", "output", "pixels", "MAC", "nonzero", "passes", "cycles", "used", "busy")
+    titles = (
+        *("layer", "output", "pixels", "MAC", "nonzero", "columns", "passes"),
+        *("cycles", "dense", "used", "busy"),
+    )
     table = [titles]
     for layer in image.layers:
         storage = layer.storage
@@ -48,13 +53,18 @@ def summary_text(image: Image) -> str:
                 "x".join(map(str, storage.factor)),
                 f"{layer.macs:,}",
                 f"{layer.nonzero / max(1, layer.weights):.1%}",
+                f"{layer.columns:,}",
                 f"{layer.passes}",
                 f"{layer.cycles:,}",
+                f"{layer.dense_cycles:,}",
                 f"{layer.density:.1%}",
                 f"{layer.utilization:.1%}",
             )
         )
-    table.append(("total", "", "", f"{image.macs:,}", "", "", f"{image.cycles:,}", "", ""))
+    dense = sum(layer.dense_cycles for layer in image.layers)
+    dense += image.cycles - sum(layer.cycles for layer in image.layers)
+    total = ("total", "", "", f"{image.macs:,}", "", "", "", f"{image.cycles:,}", f"{dense:,}")
+    table.append((*total, "", ""))
     widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
     lines = [
         "  ".join(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from termac.cli.combine import Selects, combining_rows
 from termac.cli.common import Reporter, json_option, progress
-from termac.cli.files import check_writable_folder, load_array
+from termac.cli.files import check_writable_file, check_writable_folder, load_array
+from termac.errors import ConfigError
 
 __all__ = ["pack"]
 
@@ -41,42 +43,113 @@ __all__ = ["pack"]
     show_default=True,
     help="Bits of the activations between layers.",
 )
+@click.option(
+    "--combine",
+    "selects",
+    metavar="auto|N",
+    type=Selects(),
+    help="Prune so that columns combine, N weights of each per row (1 to lanes); auto: as few "
+    "passes as --max-loss allows, layer by layer.",
+)
+@click.option(
+    "--max-loss",
+    metavar="X",
+    type=float,
+    help="With --combine auto: bound of each layer's squared output error, over the output's "
+    "variance, on the calibration data.  [default: 0.05]",
+)
+@click.option(
+    "--picture",
+    metavar="FILE.png",
+    type=click.Path(path_type=Path),
+    help="Draw the filter matrices before and after packing.",
+)
 @json_option
 def pack(
-    model: Path, config_name: str, calibration: Path, output: Path, bits: int, reporter: Reporter
+    model: Path,
+    config_name: str,
+    calibration: Path,
+    output: Path,
+    bits: int,
+    selects: int | Literal["auto"] | None,
+    max_loss: float | None,
+    picture: Path | None,
+    reporter: Reporter,
 ) -> None:
     """Quantize MODEL.onnx and compile it for a configuration.
 
     The image folder holds everything that the accelerator needs to run the network by itself, and
-    the integer graph that it is compared with.
+    the integer graph that it is compared with. A model that was trained to pack brings its grouping
+    along; --combine prunes any other, without training.
     """
     from termac.arch import load_config
 
+    if max_loss is not None and selects != "auto":
+        raise ConfigError("--max-loss goes with --combine auto: it bounds what auto may lose")
     check_writable_folder(output, "--output")
+    if picture is not None:
+        check_writable_file(picture, "--picture")
     config = load_config(config_name)
     samples = load_array(calibration, "calibration data")
 
     from termac.compile import compile_graph
     from termac.compress import quantize
+    from termac.compress.grouping import Grouping
+    from termac.compress.network import combine_network
     from termac.frontend import load_onnx
     from termac.summary import summary_rows
 
-    float_graph = load_onnx(model)
+    original = float_graph = load_onnx(model)
+    rows: list[dict[str, Any]] = []
     with progress(f"Packing {model.name}") as advance:
-        advance(0, 3, "quantize")
+        grouping = Grouping.read(float_graph.properties, float_graph.shapes)
+        if grouping is not None and not grouping.fits(config):
+            original.notes.append(
+                f"the model was trained to pack into {grouping.lanes} lanes of {grouping.columns} "
+                f"columns, config {config.name!r} has {config.lanes} of {config.columns}: its "
+                "grouping is not used"
+            )
+            grouping = None
+        combined = None
+        if selects is not None:
+            combined = combine_network(
+                float_graph,
+                samples,
+                config,
+                selects=selects,
+                max_loss=0.05 if max_loss is None else max_loss,
+                grouping=grouping,
+                progress=advance,
+            )
+            float_graph, grouping = combined.graph, combined.grouping
+        advance(1, 3, "quantize")
         graph = quantize(float_graph, samples, bits=bits)
-        advance(1, 3, "compile")
-        image = compile_graph(graph, config)
-        advance(2, 3, "write")
+        advance(2, 3, "compile")
+        image = compile_graph(
+            graph,
+            config,
+            factors=grouping.factors if grouping else None,
+            orders=grouping.orders if grouping else None,
+        )
+        if combined is not None:
+            rows = combining_rows(image, combined.layers)
+        if picture is not None:
+            from termac.picture_combining import draw_combining
+
+            draw_combining(original, image, picture)
         image.save(output)
 
     def tables() -> Iterator[Any]:
-        from termac.report import layers_table, memories_table
+        from termac.report import combining_table, layers_table, memories_table
 
         yield layers_table(image)
+        if rows:
+            yield combining_table(rows)
         yield memories_table(image)
         for note in graph.notes:
             yield f"note: {note}"
+        if picture is not None:
+            yield f"Picture written to {picture}"
         yield f"Image written to {output}"
 
     facts = {
@@ -87,6 +160,7 @@ def pack(
         "cycles": image.cycles,
         "macs": image.macs,
         "layers": summary_rows(image),
+        "combining": rows,
         "notes": graph.notes,
     }
     reporter.show(facts, tables)

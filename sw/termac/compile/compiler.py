@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from termac.compile.layout import Layout, lay_out
 from termac.compile.place import place
 from termac.compile.plan import PlannedLayer
 from termac.errors import CapacityError
-from termac.graph import Graph
+from termac.graph import Conv, Graph
 from termac.image import Image, LayerInfo
 
 __all__ = ["compile_graph"]
@@ -77,14 +78,25 @@ def _compile(layout: Layout) -> Image:
         value=assembled.value,
         lane=assembled.lane,
         parameters=assembled.parameters,
-        layers=_infos(planned, config),
+        layers=_infos(planned, layout),
         input=storages[graph.input],
         output=storages[graph.output],
     )
 
 
-def _infos(planned: Sequence[PlannedLayer], config: Config) -> list[LayerInfo]:
+def _dense_cycles(plan: PlannedLayer, layout: Layout) -> int:
+    """Cycles of a layer if none of its weights were zero."""
+    linear = plan.layer.linear
+    convolutions = [n for n in plan.layer.nodes if isinstance(layout.graph.node(n), Conv)]
+    if plan.layer.channelwise or not convolutions or linear.weights.all():
+        return plan.cycles
+    full = replace(linear, weights=np.ones_like(linear.weights))
+    return layout.plan(replace(plan.layer, linear=full)).cycles
+
+
+def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
     infos = []
+    config = layout.config
     descriptor = 0
     for plan in planned:
         linear, cycles = plan.layer.linear, plan.cycles
@@ -110,6 +122,8 @@ def _infos(planned: Sequence[PlannedLayer], config: Config) -> list[LayerInfo]:
                 passes=passes,
                 weights=linear.weights.size,
                 nonzero=int(np.count_nonzero(linear.weights)),
+                columns=config.banks * max(sum(map(len, part.slots)) for part in plan.parts),
+                dense_cycles=_dense_cycles(plan, layout),
                 density=filled / (passes * config.cells),
                 utilization=work / (cycles * config.cells),
             )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from termac.arch import Config
 from termac.compile.layout import Layout
 from termac.errors import ModelError
-from termac.graph import Graph
 
 __all__ = ["PROPERTY", "Grouping"]
 
@@ -54,8 +53,12 @@ class Grouping:
         )  # fmt: skip
 
     @classmethod
-    def read(cls, properties: Mapping[str, str], graph: Graph) -> Grouping | None:
+    def read(
+        cls, properties: Mapping[str, str], shapes: Mapping[str, tuple[int, int, int]]
+    ) -> Grouping | None:
         """Grouping in a model file's metadata, None if it has none.
+
+        ``shapes``: (height, width, channels) by tensor name.
 
         Raises
         ------
@@ -76,7 +79,7 @@ class Grouping:
             raise ModelError(
                 f"metadata {PROPERTY!r} of the model is damaged; remove it or train again"
             ) from None
-        unknown = [name for name in (*factors, *orders) if name not in graph.tensors]
+        unknown = [name for name in (*factors, *orders) if name not in shapes]
         if unknown:
             raise ModelError(
                 f"metadata {PROPERTY!r} of the model names tensor {unknown[0]!r}, which it does "

@@ -114,32 +114,37 @@ def other_cycles(layout: Layout, packings: Iterable[Packing]) -> int:
 def share_cycles(
     packings: list[Packing], budget: int, sensitivity: Mapping[str, float] | None = None
 ) -> dict[str, int]:
-    """Passes of every convolution so that together they take at most ``budget`` cycles.
+    """Passes of every convolution with the least error in at most ``budget`` cycles.
 
-    Starts with one pass everywhere and takes, again and again, the step that avoids the most error
-    per cycle. The error of a layer is taken as the square of the share of worth that it loses,
-    times the root of its sensitivity (1 if none is given, see
-    :func:`termac.compress.sensitivity.measure_sensitivity`): training makes good most of what
-    sets sensitive layers apart. What the first layer loses no other layer can restore, so its
-    errors count more. One pass each may already take more than the budget.
+    The error of a layer is taken as the square of the share of worth that it loses, times the root
+    of its sensitivity (1 if none is given, see
+    :func:`termac.compress.sensitivity.measure_sensitivity`): training makes good most of what sets
+    sensitive layers apart. What the first layer loses no other layer can restore, so its errors
+    count more. Dynamic programming over the cycles, in steps of 1/20,000 of the budget. One pass
+    each, which may already take more than the budget, is the least.
     """
-    passes = {packing.node: 1 for packing in packings}
-    errors = {}
-    for packing in packings:
+    least = [packing.cycles(1) for packing in packings]
+    left = budget - sum(least)
+    if left <= 0:
+        return {packing.node: 1 for packing in packings}
+    unit = -(-left // 20_000)
+    best = np.zeros(left // unit + 1)  # least error of the layers so far, by units spent
+    choices = []
+    for packing, first in zip(packings, least, strict=True):
         weight = (sensitivity or {}).get(packing.node, 1.0) ** 0.5
         if packing.layer.input == packing.layout.graph.input:
             weight *= FIRST_LAYER
-        errors[packing.node] = weight * (1 - packing.curve) ** 2
-    left = budget - sum(packing.cycles(1) for packing in packings)
-    while True:
-        best: tuple[float, str, int, int] | None = None
-        for packing in packings:
-            now, error = passes[packing.node], errors[packing.node]
-            for more in range(now + 1, len(error) + 1):
-                cycles = packing.cycles(more) - packing.cycles(now)
-                rate = (error[now - 1] - error[more - 1]) / cycles
-                if cycles <= left and rate > 0 and (best is None or rate > best[0]):
-                    best = rate, packing.node, more, cycles
-        if best is None:
-            return passes
-        passes[best[1]], left = best[2], left - best[3]
+        errors = weight * (1 - packing.curve) ** 2
+        totals = np.full((len(errors), len(best)), np.inf)
+        for index, error in enumerate(errors):
+            units = -(-(packing.cycles(index + 1) - first) // unit)
+            if units < len(best):
+                totals[index, units:] = best[: len(best) - units] + error
+        choices.append(totals.argmin(axis=0))
+        best = totals.min(axis=0)
+    result, spent = {}, len(best) - 1
+    for packing, first, choice in reversed(list(zip(packings, least, choices, strict=True))):
+        passes = int(choice[spent]) + 1
+        result[packing.node] = passes
+        spent -= -(-(packing.cycles(passes) - first) // unit)
+    return {packing.node: result[packing.node] for packing in packings}

@@ -17,6 +17,8 @@ SAMPLES = 96
 WANTED_LOSS = 0.3
 """Share of worth that a layer loses while it is measured, as nearly as whole passes allow."""
 
+LEAST_LOSS = 0.02
+
 
 def with_mask(graph: FloatGraph, node: str, mask: NDArray[np.bool_]) -> FloatGraph:
     """The network with some weights of one convolution removed.
@@ -62,11 +64,15 @@ def measure_sensitivity(
         if progress is not None:
             progress(number, len(packings), packing.node)
         lost = 1 - packing.curve
-        passes = int(np.abs(lost - WANTED_LOSS).argmin()) + 1
+        lossy = lost > LEAST_LOSS
+        if not lossy.any():
+            result[packing.node] = 1.0
+            continue
+        passes = int(np.where(lossy, np.abs(lost - WANTED_LOSS), np.inf).argmin()) + 1
         _, mask = packing.fit(passes)
         lost_now = 1 - packing.worth[mask].sum() / max(packing.worth.sum(), 1e-300)
         error = np.square(_output(with_mask(graph, packing.node, mask), x) - expected).mean()
-        result[packing.node] = float(error) / scale / max(lost_now, 1e-3) ** 2
+        result[packing.node] = float(error) / scale / max(lost_now, LEAST_LOSS) ** 2
     return result
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "FloatMaxPool",
     "FloatNode",
     "FloatShortcut",
+    "evaluate_node",
     "output_size",
 ]
 
@@ -184,7 +185,7 @@ class FloatGraph:
         """
         values = {self.input: np.asarray(x, np.float32)}
         for node in self.nodes:
-            values[node.name] = _evaluate_node(node, values)
+            values[node.name] = evaluate_node(node, values)
         return values
 
     def batches(
@@ -230,7 +231,8 @@ def _windows(
     return view[:, :: stride[0], :: stride[1]]
 
 
-def _evaluate_node(node: FloatNode, values: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def evaluate_node(node: FloatNode, values: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Output of one node, float32 NHWC, from the tensors it reads."""
     if isinstance(node, FloatAdd):
         return _activate(values[node.first] + values[node.second], node.relu, node.ceiling)
     x = values[node.input]

@@ -1,0 +1,107 @@
+"""Prune the package's LeNet-5 so that it packs, and export it (minutes on one core).
+
+Starts from the dense model that comes with the package, which also teaches. The last 5,000 training
+images are held out for the accuracy printed by epoch; test images are not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import click
+import onnx
+from _combining import CombineRecipe, fit_combined
+from _training import Command, prepare, report, shifted, torch
+from onnx import numpy_helper
+from termac import datasets
+from termac.train import Combiner
+from train_lenet5 import ROOT, LeNet5
+
+__all__ = ["main"]
+
+RECIPE = CombineRecipe(epochs=16, rate=0.05, half=False)
+HELD_OUT, SAMPLES = 5000, 256
+
+
+def load_dense() -> LeNet5:
+    """The network with the weights of the package's ``lenet5.onnx``."""
+    with resources.as_file(resources.files("termac").joinpath("models", "lenet5.onnx")) as path:
+        tensors = onnx.load(path).graph.initializer
+    model = LeNet5()
+    names = model.state_dict()
+    arrays = {t.name: numpy_helper.to_array(t).copy() for t in tensors if t.name in names}
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return model
+
+
+@click.command(cls=Command, help="Train LeNet-5 to run in CYCLES on a configuration.")
+@click.option("--config", default="square", show_default=True, help="Preset, or a TOML file.")
+@click.option("--cycles", type=click.IntRange(1), default=4_000, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="ONNX file to write [build/NAME.onnx].",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=ROOT.parent / "shared" / "data" / "mnist",
+    help="Folder of the four idx files [../shared/data/mnist beside the project].",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Saved after each epoch; a run continues from it [build/NAME.pt].",
+)
+@click.option("--epochs", type=click.IntRange(3), default=RECIPE.epochs, show_default=True)
+def main(
+    config: str,
+    cycles: int,
+    output: Path | None,
+    data: Path,
+    checkpoint: Path | None,
+    epochs: int,
+) -> None:
+    name = f"lenet5-{Path(config).stem}-{cycles}"
+    output = output or ROOT / "build" / f"{name}.onnx"
+    checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
+    recipe = replace(RECIPE, epochs=epochs)
+    prepare(recipe.seed)
+    mnist = datasets.mnist(data)
+    train, held_out = mnist.train[:-HELD_OUT], mnist.train[-HELD_OUT:]
+    model, teacher = load_dense(), load_dense()
+    samples = torch.from_numpy(train[:SAMPLES].images)
+    steps = epochs * (len(train) // recipe.batch)
+    click.echo(f"finding channel orders for {config}")
+    combiner = Combiner(model, samples, config, steps=steps, cycles=cycles)
+    click.echo(f"{combiner.cycles:,} cycles; passes by layer: {combiner.passes}")
+    history = fit_combined(
+        model,
+        teacher,
+        combiner,
+        train,
+        held_out,
+        recipe,
+        scaling=((0.0,), (1.0,)),
+        augment=lambda images, generator: shifted(images, generator, 2),
+        checkpoint=checkpoint,
+    )
+    combiner.finish()
+    exported = combiner.save(
+        output,
+        about="LeNet-5 (ReLU, maximum pooling) for MNIST, pruned for column combining on "
+        f"{combiner.config.name!r} in {combiner.cycles:,} cycles. Input NCHW, pixel / 255 (0..1).",
+        properties={
+            "dataset": mnist.name,
+            "input_full_scale": "255",
+            "input_mean": "0",
+            "input_std": "1",
+        },
+    )
+    report(exported, output, history[-1])
+
+
+if __name__ == "__main__":
+    main()
