@@ -21,7 +21,7 @@ from train_lenet5 import ROOT, LeNet5
 
 __all__ = ["main"]
 
-RECIPE = CombineRecipe(epochs=16, rate=0.05, half=False)
+RECIPE = CombineRecipe(epochs=16, rate=0.01, half=False)
 HELD_OUT, SAMPLES = 5000, 256
 
 

@@ -8,20 +8,21 @@ tensors that additions join, have the same order. Channels change places while t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.compile.layout import Layout
 from termac.compress.packing import Packing, find_packings
-from termac.storage import Storage
+from termac.compress.selects import Selects
 
-__all__ = ["find_orders"]
+__all__ = ["Reader", "find_orders", "improve_order"]
 
 SWEEPS = 3
 """Times that all pairs of channels are tried."""
+LEAST_GAIN = 1e-9
 
 
 def find_orders(
@@ -50,10 +51,19 @@ def find_orders(
     for number, name in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), name)
-        storage = layout.storages[readers[name][0].layer.input]
+        channels = layout.storages[readers[name][0].layer.input].tensor.shape[2]
         fixed = _fixed_channels(layout, name)
-        orders[readers[name][0].layer.input] = _improve(storage, readers[name], passes, fixed)
+        found = [_reader(packing, passes[packing.node], channels) for packing in readers[name]]
+        orders[readers[name][0].layer.input] = improve_order(found, channels, fixed=fixed)
     return orders
+
+
+def _reader(packing: Packing, passes: int, channels: int) -> Reader:
+    slots = passes * packing.layout.config.segments
+    limits = packing.selects.spend(packing.worth, slots, refine=False)
+    # In units of the layer's whole worth, so that layers count alike.
+    worth = packing.worth / max(packing.worth.sum(), 1e-300)
+    return Reader(packing.selects, worth, limits, channels)
 
 
 def _fixed_channels(layout: Layout, name: str) -> NDArray[np.bool_]:
@@ -72,72 +82,78 @@ def _fixed_channels(layout: Layout, name: str) -> NDArray[np.bool_]:
     return fixed
 
 
-class _Bank:
-    """Worth that one layer keeps of a set of channels, for an exchange of two."""
+class Reader:
+    """A layer that reads a tensor, and what it keeps of the tensor's channels.
 
-    def __init__(self, packing: Packing, storage: Storage, passes: int) -> None:
-        self.packing = packing
-        segments = packing.layout.config.segments
-        limits = packing.selects.spend(packing.worth, passes * segments, refine=False)
-        self.limits = np.repeat(limits, packing.selects.banks)
-        channels = storage.tensor.shape[2]
-        self.groups = packing.selects.groups.reshape(len(packing.selects.groups), -1, channels)
-        self.worth = packing.worth.reshape(len(packing.worth), -1, channels)
+    Parameters
+    ----------
+    selects : groups of weights that share selects
+    worth : float64 [filters, weights of a filter]
+    limits : slots of every word
+    """
+
+    def __init__(
+        self, selects: Selects, worth: NDArray[np.float64], limits: NDArray[np.int64], channels: int
+    ) -> None:
+        views, weights = selects.groups.shape
+        count = len(selects.words) * selects.banks
+        groups = selects.groups + count * np.arange(views)[:, None]
+        sizes = np.bincount(groups.ravel(), minlength=views * count)
+        # Members of every group; places that are left point at a weight of no worth.
+        self._members = np.full((views * count, sizes.max()), weights)
+        order = np.argsort(groups.ravel(), kind="stable")
+        start = np.cumsum(sizes) - sizes
+        place = np.arange(order.size) - np.repeat(start, sizes)
+        self._members[groups.ravel()[order], place] = order % weights
+        self._groups = groups.reshape(views, -1, channels)
+        self._worth = np.concatenate([worth, np.zeros((len(worth), 1))], axis=1) / views
+        allowed = np.tile(np.repeat(limits, selects.banks), views)
+        self._counted = np.arange(sizes.max()) < allowed[:, None]
+        self._channels = channels
 
     def gain(self, first: int, second: int) -> float:
         """Worth gained if two channels change places."""
-        gain = 0.0
-        banks = self.packing.selects.banks
-        for groups in self.groups:
-            # Weights in any group that either channel has a place in, before and after.
-            touched = np.unique(groups[:, [first, second]])
-            taps, channels = np.nonzero(np.isin(groups, touched))
-            now = groups[taps, channels]
-            other = np.where(
-                channels == first, second, np.where(channels == second, first, channels)
-            )
-            then = groups[taps, other]
-            worth = self.worth[:, taps, channels]
-            gain += self._kept(worth, then) - self._kept(worth, now)
-        assert banks
-        return gain / len(self.groups)
+        touched = np.unique(self._groups[:, :, [first, second]])
+        now = self._members[touched]
+        counted = self._counted[touched]
+        return self._kept(self._exchanged(now, first, second), counted) - self._kept(now, counted)
 
-    def _kept(self, worth: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
-        order = np.lexsort((-worth, np.broadcast_to(groups, worth.shape)), axis=1)
-        ranked = np.take_along_axis(worth, order, axis=1)
-        counts = np.unique(groups, return_counts=True)
-        rank = np.concatenate([np.arange(count) for count in counts[1]])
-        limit = np.repeat(self.limits[counts[0]], counts[1])
-        return float(ranked[:, rank < limit].sum())
+    def exchange(self, first: int, second: int) -> None:
+        """Let two channels change places."""
+        touched = np.unique(self._groups[:, :, [first, second]])
+        self._members[touched] = self._exchanged(self._members[touched], first, second)
+        self._groups[:, :, [first, second]] = self._groups[:, :, [second, first]]
 
-    def swap(self, first: int, second: int) -> None:
-        self.groups[:, :, [first, second]] = self.groups[:, :, [second, first]]
+    def _exchanged(self, members: NDArray[np.int64], first: int, second: int) -> NDArray[np.int64]:
+        weights = self._worth.shape[1] - 1
+        channel = members % self._channels
+        moved = np.where(channel == first, members + second - first, members)
+        moved = np.where(channel == second, members + first - second, moved)
+        return np.where(members == weights, weights, moved)
+
+    def _kept(self, members: NDArray[np.int64], counted: NDArray[np.bool_]) -> float:
+        ranked = np.sort(self._worth[:, members], axis=2)[:, :, ::-1]
+        return float(np.einsum("fgm,gm->", ranked, counted))
 
 
-def _improve(
-    storage: Storage, readers: list[Packing], passes: Mapping[str, int], fixed: NDArray[np.bool_]
+def improve_order(
+    readers: Sequence[Reader], channels: int, *, fixed: NDArray[np.bool_] | None = None
 ) -> list[int]:
-    channels = len(fixed)
+    """Order of channels in which readers keep more: ``order[i]`` takes place i.
+
+    ``fixed``: bool [channels], those that stay.
+    """
     order = np.arange(channels)
-    free = np.flatnonzero(~fixed)
-    banks = [_Bank(replace(packing), storage, passes[packing.node]) for packing in readers]
-    for bank in banks:
-        bank.groups = bank.groups.copy()
+    free = np.flatnonzero(~fixed) if fixed is not None else order.copy()
     for _ in range(SWEEPS):
         improved = False
-        for first, second in _pairs(free):
-            if sum(bank.gain(first, second) for bank in banks) > 1e-9:
-                for bank in banks:
-                    bank.swap(first, second)
+        for first, second in combinations(free.tolist(), 2):
+            if sum(reader.gain(first, second) for reader in readers) > LEAST_GAIN:
+                for reader in readers:
+                    reader.exchange(first, second)
                 places = np.flatnonzero((order == first) | (order == second))
                 order[places] = order[places[::-1]]
                 improved = True
         if not improved:
             break
     return [int(channel) for channel in order]
-
-
-def _pairs(channels: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    for index, first in enumerate(channels.tolist()):
-        for second in channels[index + 1 :].tolist():
-            yield first, second
