@@ -32,6 +32,7 @@ from termac.errors import ConfigError, ModelError
 from termac.frontend.float_graph import FloatConv, FloatGraph
 from termac.frontend.onnx_graph import Importer
 from termac.frontend.onnx_ops import OPERATIONS
+from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.masked import Masked
 
@@ -235,9 +236,9 @@ class Combiner:
     ) -> onnx.ModelProto:
         """Write the model as ONNX, with the grouping that ``termac pack`` then keeps to.
 
-        Call :meth:`finish` first.
+        Weights are rounded to int8, as packing would. Call :meth:`finish` first.
         """
-        exported = to_onnx(self.model, self._shape)
+        exported = compacted(to_onnx(self.model, self._shape))
         exported.doc_string = about
         onnx.helper.set_model_props(
             exported, {**(properties or {}), PROPERTY: self.grouping.to_json()}

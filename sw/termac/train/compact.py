@@ -1,0 +1,49 @@
+"""A quarter of a model file's size: weights as int8, as they will be quantized anyway."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+__all__ = ["compacted"]
+
+WEIGHT_LIMIT = 127
+
+
+def compacted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the weights of Conv and Gemm nodes as int8, behind Cast and Mul.
+
+    One scale per filter, the largest magnitude is 127: what :func:`termac.compress.quantize` makes
+    of the weights stays the same.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    used = {node.input[1] for node in graph.node if node.op_type in ("Conv", "Gemm")}
+    nodes = []
+    kept = []
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor).astype(np.float64)
+        if tensor.name not in used or array.ndim < 2:
+            kept.append(tensor)
+            continue
+        largest = np.abs(array).reshape(len(array), -1).max(axis=1)
+        scale = np.where(largest > 0, largest / WEIGHT_LIMIT, 1)
+        scale = scale.reshape(-1, *(1,) * (array.ndim - 1))
+        name = tensor.name
+        kept.append(numpy_helper.from_array(np.rint(array / scale).astype(np.int8), f"{name}.int8"))
+        kept.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"))
+        nodes.append(
+            helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], f"{name}.cast",
+                             to=onnx.TensorProto.FLOAT)
+        )  # fmt: skip
+        nodes.append(
+            helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name], f"{name}.scaled")
+        )
+    nodes += graph.node
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(result, full_check=True)
+    return result
