@@ -3,6 +3,8 @@
 Random matrices of 256x2304 (Gaussian times Bernoulli), alpha 8, gamma 0.5; and every 3x3 layer of
 the CIFAR-10 ResNet-20, pruned by magnitude to 15 %. Columns are grouped freely. Seconds are of
 processor time, so that other load does not count. Exit status 1 if a target is missed.
+With --layout also what is left where columns combine as the hardware has them: lanes of a word,
+one channel order for all taps.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from termac.compress import Combining, combine
+from termac.compress.orders import Reader, improve_order
+from termac.compress.selects import Selects
 from termac.errors import InputError, TermacError
 
 __all__ = ["main"]
@@ -32,6 +36,9 @@ CHECKPOINT = Path(__file__).resolve().parents[2].joinpath(
 )  # fmt: skip
 ROWS, COLUMNS = 256, 2304
 LARGE = 4096
+TAPS = 9
+WORD_BANKS = 4
+"""Combined columns that one select of a word fills, as on `square`."""
 KEPT = 0.15
 """Weights of a ResNet-20 layer that pruning leaves."""
 DENSITIES = {"random_10": 0.10, "random_16": 0.16}
@@ -98,7 +105,41 @@ def figures(result: Combining, seconds: float) -> dict[str, float]:
     }
 
 
-def measure(name: str, matrix: NDArray[Any], alpha: int, gamma: float) -> dict[str, Any]:
+def in_layout(matrix: NDArray[Any], alpha: int, columns: int) -> dict[str, float]:
+    """Figures of a 3x3 layer whose combined columns are lanes of a memory word.
+
+    alpha channels of one tap share a combined column; one channel order serves all taps. There are
+    at most ``columns`` combined columns; each tap's words have as many selects as pays.
+    """
+    started = time.process_time()
+    filters, channels = len(matrix), matrix.shape[1] // TAPS
+    banks = min(WORD_BANKS, channels // alpha)
+    blocks = channels // (banks * alpha)
+    words = tuple((0, (tap, 0, block)) for tap in range(TAPS) for block in range(blocks))
+    tap, channel = np.divmod(np.arange(TAPS * channels), channels)
+    groups = tap * blocks * banks + channel // alpha
+    worth = np.abs(matrix).reshape(filters, channels, TAPS).transpose(0, 2, 1)
+    worth = worth.reshape(filters, -1).astype(np.float64)
+    selects = Selects(words, banks, groups[None])
+    slots = columns // banks
+    reader = Reader(selects, worth, selects.spend(worth, slots), channels)
+    order = np.array(improve_order([reader], channels, sweeps=1))
+    ordered = worth[:, tap * channels + order[channel]]
+    kept = selects.keep(ordered, selects.spend(ordered, slots))
+    used = slots * banks
+    return {
+        "groups": used,
+        "density": float(np.count_nonzero(ordered[kept])) / (filters * used),
+        "nonzeros_lost": 1 - np.count_nonzero(ordered[kept]) / np.count_nonzero(worth),
+        "mass_lost": 1 - float(ordered[kept].sum() / worth.sum()),
+        "energy_lost": 1 - float(np.square(ordered[kept]).sum() / np.square(worth).sum()),
+        "seconds": round(time.process_time() - started, 4),
+    }
+
+
+def measure(
+    name: str, matrix: NDArray[Any], alpha: int, gamma: float, *, layout: bool
+) -> dict[str, Any]:
     """One record: the figures of each method, and by how much ours lowers the mass lost."""
     record: dict[str, Any] = {
         "matrix": name,
@@ -109,6 +150,8 @@ def measure(name: str, matrix: NDArray[Any], alpha: int, gamma: float) -> dict[s
         started = time.process_time()
         result = method(matrix, alpha=alpha, gamma=gamma)
         record[name] = figures(result, time.process_time() - started)
+    if layout and matrix.shape[1] // TAPS >= alpha:
+        record["layout"] = in_layout(matrix, alpha, record["published"]["groups"])
     yardstick = record["published"]["mass_lost"]
     record["ratio"] = record["ours"]["mass_lost"] / yardstick if yardstick else 1.0
     return record
@@ -137,7 +180,7 @@ def show(console: Console, title: str, records: list[dict]) -> None:
         table.add_column(HEADINGS.get(name, name), justify="right", no_wrap=True)
     table.add_column("mass, ours / published", justify="right")
     for record in records:
-        for row, method in enumerate(METHODS):
+        for row, method in enumerate(name for name in (*METHODS, "layout") if name in record):
             cells = [form.format(record[method][name]) for name, form in FIGURES.items()]
             ratio = f"{record['ratio']:.3f}" if method == "ours" else ""
             table.add_row("" if row else record["matrix"], method, *cells, ratio)
@@ -155,6 +198,7 @@ def show(console: Console, title: str, records: list[dict]) -> None:
 @click.option(
     "--seeds", default=10, show_default=True, type=click.IntRange(0), help="Random matrices."
 )
+@click.option("--layout", is_flag=True, help="Within the hardware's layout as well (minutes).")
 @click.option("--large", is_flag=True, help=f"A {LARGE}x{LARGE} matrix at 10 % as well.")
 @click.option(
     "--weights",
@@ -163,7 +207,15 @@ def show(console: Console, title: str, records: list[dict]) -> None:
     help=f"Checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT.name} beside the project].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def main(alpha: int, gamma: float, seeds: int, large: bool, weights: Path, as_json: bool) -> None:
+def main(
+    alpha: int,
+    gamma: float,
+    seeds: int,
+    layout: bool,
+    large: bool,
+    weights: Path,
+    as_json: bool,
+) -> None:
     records: dict[str, list[dict]] = {kind: [] for kind in (*DENSITIES, "large", "resnet20")}
     try:
         layers = [(name, pruned(matrix, KEPT)) for name, matrix in resnet20_layers(weights)]
@@ -176,7 +228,8 @@ def main(alpha: int, gamma: float, seeds: int, large: bool, weights: Path, as_js
             task = progress.add_task("combining", total=total)
 
             def run(kind: str, name: str, matrix: NDArray[Any]) -> None:
-                records[kind].append(measure(name, matrix, alpha, gamma))
+                within = layout and kind != "large"
+                records[kind].append(measure(name, matrix, alpha, gamma, layout=within))
                 progress.advance(task)
 
             for kind, density in DENSITIES.items():

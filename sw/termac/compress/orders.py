@@ -137,15 +137,19 @@ class Reader:
 
 
 def improve_order(
-    readers: Sequence[Reader], channels: int, *, fixed: NDArray[np.bool_] | None = None
+    readers: Sequence[Reader],
+    channels: int,
+    *,
+    fixed: NDArray[np.bool_] | None = None,
+    sweeps: int = SWEEPS,
 ) -> list[int]:
     """Order of channels in which readers keep more: ``order[i]`` takes place i.
 
-    ``fixed``: bool [channels], those that stay.
+    ``fixed``: bool [channels], those that stay. ``sweeps``: most times that all pairs are tried.
     """
     order = np.arange(channels)
     free = np.flatnonzero(~fixed) if fixed is not None else order.copy()
-    for _ in range(SWEEPS):
+    for _ in range(sweeps):
         improved = False
         for first, second in combinations(free.tolist(), 2):
             if sum(reader.gain(first, second) for reader in readers) > LEAST_GAIN:

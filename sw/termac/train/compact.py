@@ -14,8 +14,8 @@ WEIGHT_LIMIT = 127
 def compacted(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with the weights of Conv and Gemm nodes as int8, behind Cast and Mul.
 
-    One scale per filter, the largest magnitude is 127: what :func:`termac.compress.quantize` makes
-    of the weights stays the same.
+    One scale per filter, the largest magnitude is 127, as :func:`termac.compress.quantize` has it.
+    Only filters whose bias asks for a coarser scale are rounded twice.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
