@@ -1,22 +1,26 @@
-"""Real networks from the trained model to the simulated Verilog: accuracy, cycles, equality.
+"""Accuracy against cycles: networks packed dense, combined without training, and trained to pack.
 
-LeNet-5 on MNIST (10,000 test images) and ResNet-20 on CIFAR-10 (1,000 test images), packed dense
-for the `square` configuration with memories enlarged as far as the network needs. Every layer of
-the simulated images is compared with the golden model; one different value or cycle fails.
+LeNet-5 on MNIST (10,000 test images) and ResNet-20 on CIFAR-10 (1,000 test images). Accuracy is the
+integer model's, set against the dense float model on the same images: images gained and lost, and
+the exact McNemar probability of so uneven a split by chance. Dense and trained networks also run
+through the simulated Verilog, every layer compared with the golden model; one different value or
+cycle fails. Memories of a configuration are enlarged only where a network does not fit.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
+from math import comb
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -24,121 +28,250 @@ from termac import golden
 from termac.arch import Config, load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
+from termac.compress.grouping import Grouping
+from termac.compress.network import combine_network
 from termac.datasets import Split, cifar10, mnist, normalize
 from termac.device import check_cycles, compare
-from termac.errors import TermacError
+from termac.errors import CapacityError, InputError, TermacError
 from termac.frontend import load_onnx
-from termac_sim.device import SimulatedDevice
+from termac.frontend.float_graph import FloatGraph
+from termac.graph import Conv
+from termac.image import Image
 
-__all__ = ["main"]
+__all__ = ["main", "mcnemar"]
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+LOSSES = (0.02, 0.05, 0.1, 0.15, 0.2)
+"""Bounds of ``termac pack --combine auto --max-loss`` along the curve."""
 
 
 @dataclass(frozen=True)
-class Workload:
-    """A model, its data, and how many images go through the Verilog."""
+class Network:
+    """A dense model, its data, and the models trained to pack.
 
-    model: Path
-    calibration: Any
+    Parameters
+    ----------
+    dense : ONNX file
+    trained : file name within the package's models, and configuration
+    calibration, test : training images to calibrate on, and what is measured
+    dense_images, images : that go through the Verilog, dense and trained
+    """
+
+    dense: Path
+    trained: tuple[tuple[str, str], ...]
+    calibration: Split
     test: Split
-    prepare: Callable[[Any], Any]
-    simulated: int
+    dense_images: int
+    images: int
 
 
-def _lenet5() -> Workload:
+def _packaged(name: str) -> Path:
+    return Path(str(resources.files("termac").joinpath("models", name)))
+
+
+def _lenet5() -> Network:
     data = mnist(DATA / "mnist")
-    with resources.as_file(resources.files("termac").joinpath("models", "lenet5.onnx")) as path:
-        return Workload(path, data.train.images[:512], data.test, lambda images: images, 50)
+    trained = (("lenet5_square_6000.onnx", "square"), ("lenet5_square_4000.onnx", "square"))
+    return Network(_packaged("lenet5.onnx"), trained, data.train[:512], data.test, 50, 50)
 
 
-def _resnet20() -> Workload:
+def _resnet20() -> Network:
     data = cifar10(DATA / "cifar10")
-
-    def prepare(images: Any) -> Any:
-        return normalize(images, data.mean, data.std)
-
-    model = Path(__file__).resolve().parents[1] / "build" / "resnet20.onnx"
-    return Workload(model, prepare(data.train[:256].images), data.test, prepare, 1)
-
-
-WORKLOADS = {"lenet5": _lenet5, "resnet20": _resnet20}
+    model = ROOT / "build" / "resnet20.onnx"
+    if not model.is_file():
+        raise InputError(f"{model}: no such file; run scripts/export_resnet20.py first")
+    trained = (("resnet20_square_100k.onnx", "square"), ("resnet20_ecp5_70k.onnx", "ecp5-85f"))
+    return Network(model, trained, data.train[:256], data.test, 1, 5)
 
 
-def measure(name: str, config: Config, images: int | None, advance: Callable[..., None]) -> dict:
-    """One row of the table."""
-    work = WORKLOADS[name]()
-    float_graph = load_onnx(work.model)
-    graph = quantize(float_graph, work.calibration)
-    image = compile_graph(graph, config)
-    samples = work.prepare(work.test.images)
-    x = golden.quantize_input(graph, samples)
-    y = golden.run(graph, x, outputs_only=True)[graph.output]
-    count = work.simulated if images is None else images
-    device = SimulatedDevice(image, progress=advance)
-    result = device.run(x[:count], tensors=True)
-    compared = compare(image, result, golden.run(graph, x[:count]))
+NETWORKS: dict[str, Callable[[], Network]] = {"lenet5": _lenet5, "resnet20": _resnet20}
+
+
+def prepared(graph: FloatGraph, split: Split) -> NDArray[np.float32]:
+    """Images as a model wants them: scaled by its own metadata."""
+    mean, std = (
+        [float(value) for value in graph.properties[f"input_{key}"].split()]
+        for key in ("mean", "std")
+    )
+    return normalize(split.images, mean, std)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact probability of a split at least as uneven, if both were equally likely."""
+    total, less = gained + lost, min(gained, lost)
+    tail = sum(comb(total, k) for k in range(less + 1)) / 2**total
+    return min(1.0, 2 * tail)
+
+
+def compiled(
+    graph: FloatGraph, grouping: Grouping | None, calibration: Any, config: Config
+) -> tuple[Image, bool]:
+    """Image, and whether memories had to be enlarged for it."""
+    integers = quantize(graph, calibration)
+    formats: dict[str, Any] = {}
+    if grouping is not None and grouping.fits(config):
+        formats = {"factors": grouping.factors, "orders": grouping.orders}
+    try:
+        return compile_graph(integers, config, **formats), False
+    except CapacityError:
+        roomy = replace(config, weight_depth=1 << 15, program_depth=1 << 14)
+        return compile_graph(integers, roomy, **formats), True
+
+
+def simulated(image: Image, x: NDArray[np.int8], advance: Callable[..., None]) -> dict[str, Any]:
+    """Run images through the Verilog and compare everything."""
+    from termac_sim.device import SimulatedDevice
+
+    result = SimulatedDevice(image, progress=advance).run(x, tensors=True)
+    equal = compare(image, result, golden.run(image.graph, x))
     check_cycles(image, result)
-    scores = golden.dequantize_output(graph, y)
+    (cycles,) = set(result.total_cycles.tolist())
+    return {"rtl_images": len(x), "values_equal": equal, "simulated_cycles": cycles}
 
-    def accuracy(predicted: Any) -> float:
-        return float(np.mean(predicted.argmax(axis=1) == work.test.labels))
 
-    return {
-        "network": name,
-        "config": config.name,
-        "test_images": len(work.test),
-        "float_accuracy": accuracy(float_graph.predict(samples)),
-        "integer_accuracy": accuracy(scores),
-        "simulated_images": count,
-        "values_equal": compared,
-        "predicted_cycles": image.cycles,
-        "simulated_cycles": sorted(set(result.total_cycles.tolist())),
-        "ideal_dense_cycles": 8 * image.macs / config.cells,
-    }
+def points(network: Network, *, rtl: bool, curve: bool, advance: Callable) -> Iterator[dict]:
+    """Records of a network: per configuration dense, combined, trained."""
+    dense = load_onnx(network.dense)
+    x = prepared(dense, network.test)
+    calibration = prepared(dense, network.calibration)
+    right = dense.predict(x).argmax(axis=1) == network.test.labels
+
+    def record(
+        how: str, graph: FloatGraph, grouping: Grouping | None, config: Config, images: int
+    ) -> dict:
+        advance(0, 1, f"{config.name}: {how}")
+        image, enlarged = compiled(graph, grouping, calibration, config)
+        stored = golden.quantize_input(image.graph, x)
+        y = golden.run(image.graph, stored, outputs_only=True)[image.graph.output]
+        scores = golden.dequantize_output(image.graph, y)
+        now = scores.argmax(axis=1) == network.test.labels
+        gained, lost = int((now & ~right).sum()), int((right & ~now).sum())
+        weights = [node.weights for node in image.graph.nodes if isinstance(node, Conv)]
+        return {
+            "network": network.dense.stem,
+            "config": config.name,
+            "how": how,
+            "memories_enlarged": enlarged,
+            "predicted_cycles": image.cycles,
+            "ideal_dense_cycles": 8 * image.macs / config.cells,
+            "nonzero": sum(map(np.count_nonzero, weights)) / sum(w.size for w in weights),
+            "float_accuracy": float(right.mean()),
+            "accuracy": float(now.mean()),
+            "gained": gained,
+            "lost": lost,
+            "mcnemar_p": mcnemar(gained, lost),
+            **(simulated(image, stored[:images], advance) if rtl and images else {}),
+        }
+
+    for config_name in dict.fromkeys(config for _, config in network.trained):
+        config = load_config(config_name)
+        yield record("dense", dense, None, config, network.dense_images)
+        for loss in LOSSES if curve else ():
+            advance(0, 1, f"{config.name}: combine, loss {loss}")
+            done = combine_network(dense, calibration, config, max_loss=loss)
+            yield record(f"--max-loss {loss}", done.graph, done.grouping, config, 0)
+        for name, trained_for in network.trained:
+            if trained_for == config_name:
+                graph = load_onnx(_packaged(name))
+                grouping = Grouping.read(graph.properties, graph.shapes)
+                yield record(
+                    f"trained, {name.rsplit('_')[-1].removesuffix('.onnx')}",
+                    graph,
+                    grouping,
+                    config,
+                    network.images,
+                )
 
 
 @click.command(help=__doc__)
-@click.argument("networks", nargs=-1, type=click.Choice(list(WORKLOADS)))
-@click.option("--config", "preset", default="square", show_default=True, help="Preset or TOML.")
-@click.option("--images", type=click.IntRange(min=1), help="Images through the Verilog.")
+@click.argument("networks", nargs=-1, type=click.Choice(list(NETWORKS)))
+@click.option("--no-rtl", is_flag=True, help="Predicted cycles only: no simulation.")
+@click.option("--no-curve", is_flag=True, help="Leave out what is combined without training.")
+@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(networks: tuple[str, ...], preset: str, images: int | None, as_json: bool) -> None:
+def main(
+    networks: tuple[str, ...], no_rtl: bool, no_curve: bool, picture: Path | None, as_json: bool
+) -> None:
     """Measure the networks."""
+    rows: list[dict] = []
     try:
-        # Dense weights exceed the block RAM of a part; the array and its timing are the preset's.
-        config = replace(load_config(preset), weight_depth=1 << 15, program_depth=1 << 14)
-        rows = []
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            for name in networks or WORKLOADS:
+            for name in networks or NETWORKS:
                 task = progress.add_task(name, total=None)
 
                 def advance(done: int, total: int, text: str, task: Any = task) -> None:
-                    progress.update(task, completed=done, total=total)
+                    progress.update(task, completed=done, total=total, description=text)
 
-                rows.append(measure(name, config, images, advance))
+                rows += points(NETWORKS[name](), rtl=not no_rtl, curve=not no_curve,
+                               advance=advance)  # fmt: skip
     except TermacError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    if picture is not None:
+        _draw(rows, picture)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table(title=f"Dense, on {config.name}: {config.rows} x {config.columns} cells")
-    table.add_column("network", no_wrap=True)
-    for heading in ("float", "integer", "RTL images", "values equal", "cycles", "ideal"):
+    table = Table(title="Column combining")
+    for heading in ("network", "config", "packed"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("nonzero", "cycles", "of dense", "accuracy", "gained / lost", "p", "on RTL"):
         table.add_column(heading, justify="right", no_wrap=True)
+    dense = 0
     for row in rows:
+        if row["how"] == "dense":
+            dense = row["predicted_cycles"]
         table.add_row(
             row["network"],
-            f"{row['float_accuracy']:.2%}",
-            f"{row['integer_accuracy']:.2%}",
-            f"{row['simulated_images']}",
-            f"{row['values_equal']:,}",
-            f"{row['predicted_cycles']:,}",
-            f"{row['ideal_dense_cycles']:,.0f}",
+            row["config"],
+            row["how"],
+            f"{row['nonzero']:.1%}",
+            f"{row['predicted_cycles']:,}{'*' if row['memories_enlarged'] else ''}",
+            f"1/{dense / row['predicted_cycles']:.2f}",
+            f"{row['accuracy']:.2%}",
+            f"+{row['gained']} -{row['lost']}",
+            f"{row['mcnemar_p']:.3f}",
+            f"{row['rtl_images']}: {row['values_equal']:,} equal" if "rtl_images" in row else "",
         )
-    table.caption = "Accuracy on the whole test set; cycles predicted and simulated; ideal: dense."
-    Console().print(table)
+    notes = {f"{r['network']} {r['config']}: {r['float_accuracy']:.2%} float, ideal dense "
+             f"{r['ideal_dense_cycles']:,.0f} cycles" for r in rows}  # fmt: skip
+    table.caption = "\n".join([*sorted(notes), "* memories enlarged for the simulation"])
+    Console(width=None if Console().is_terminal else 150).print(table)
+
+
+def _draw(rows: list[dict], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(row["network"] for row in rows))
+    figure = Figure(figsize=(5.4 * len(names), 4.2), dpi=100)
+    FigureCanvasAgg(figure)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        own = [row for row in rows if row["network"] == name]
+        for colour, config in zip(
+            ("#0b5cc4", "#c2410c"), dict.fromkeys(row["config"] for row in own), strict=False
+        ):
+            line = [r for r in own if r["config"] == config and not r["how"].startswith("trained")]
+            line.sort(key=lambda r: r["predicted_cycles"])
+            cycles = [r["predicted_cycles"] / 1000 for r in line]
+            shown = [100 * r["accuracy"] for r in line]
+            axes.plot(cycles, shown, "o-", color=colour, ms=4, label=f"{config}, no training")
+            stars = [r for r in own if r["config"] == config and r["how"].startswith("trained")]
+            axes.plot(
+                [r["predicted_cycles"] / 1000 for r in stars],
+                [100 * r["accuracy"] for r in stars],
+                "*", color=colour, ms=13, label=f"{config}, trained to pack",
+            )  # fmt: skip
+        axes.axhline(100 * own[0]["float_accuracy"], color="#57606a", lw=0.8, ls="--")
+        axes.set_title(name, loc="left", fontsize=11)
+        axes.set_xlabel("thousand cycles an image")
+        axes.set_ylabel("test accuracy, %")
+        axes.set_xlim(left=0)
+        axes.grid(color="#d8dde3", lw=0.6)
+        axes.legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Software": None})
 
 
 if __name__ == "__main__":
