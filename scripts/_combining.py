@@ -6,14 +6,18 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 from _training import Augment, accuracy, nn, torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from termac.compress.grouping import Grouping
 from termac.datasets import Split, normalize
 from termac.errors import InputError
 from termac.train import Combiner, FakeQuantizer, distillation_loss
 
-__all__ = ["CombineRecipe", "fit_combined"]
+__all__ = ["CombineRecipe", "fit_combined", "make_combiner"]
+
+ADVICE = "delete it or name another with --checkpoint"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,27 @@ class CombineRecipe:
         """Learning rate at a share of all steps."""
         warm = min(1.0, progress * self.epochs)
         return self.rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_combiner(
+    model: nn.Module,
+    samples: torch.Tensor,
+    config: str,
+    *,
+    steps: int,
+    cycles: int,
+    checkpoint: Path,
+) -> Combiner:
+    """Masks for ``model``, with the passes and channel orders of ``checkpoint`` if there is one."""
+    if checkpoint.exists():
+        try:
+            saved = torch.load(checkpoint, weights_only=True, map_location="cpu")["combiner"]
+            passes, grouping = saved["passes"], Grouping.from_json(saved["grouping"])
+        except Exception as error:  # torch raises a dozen kinds on a damaged file
+            raise InputError(f"{checkpoint}: not a checkpoint of this script; {ADVICE}") from error
+        return Combiner(model, samples, config, steps=steps, passes=passes, grouping=grouping)
+    click.echo(f"finding passes and channel orders for {config}")
+    return Combiner(model, samples, config, steps=steps, cycles=cycles)
 
 
 def fit_combined(
@@ -132,11 +157,10 @@ def _restore(
     """Load the states and return the accuracies so far."""
     if not path.exists():
         return []
-    advice = "delete it or name another with --checkpoint"
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
         if saved["recipe"] != asdict(recipe):
-            raise InputError(f"{path}: checkpoint of another recipe; {advice}")
+            raise InputError(f"{path}: checkpoint of another recipe; {ADVICE}")
         rounding = FakeQuantizer(model) if len(saved["history"]) > first_rounded else None
         for name, part in parts.items():
             part.load_state_dict(saved[name])
@@ -145,5 +169,5 @@ def _restore(
     except InputError:
         raise
     except Exception as error:  # torch raises a dozen kinds on a damaged file
-        raise InputError(f"{path}: not a checkpoint of this script; {advice}") from error
+        raise InputError(f"{path}: not a checkpoint of this script; {ADVICE}") from error
     return list(np.asarray(saved["history"], float).tolist())

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import click
 import onnx
-from _combining import CombineRecipe, fit_combined
+from _combining import CombineRecipe, fit_combined, make_combiner
 from _training import Command, prepare, report, shifted, torch
 from onnx import numpy_helper
 from termac import datasets
-from termac.train import Combiner
 from train_lenet5 import ROOT, LeNet5
 
 __all__ = ["main"]
@@ -74,8 +73,9 @@ def main(
     model, teacher = load_dense(), load_dense()
     samples = torch.from_numpy(train[:SAMPLES].images)
     steps = epochs * (len(train) // recipe.batch)
-    click.echo(f"finding channel orders for {config}")
-    combiner = Combiner(model, samples, config, steps=steps, cycles=cycles)
+    combiner = make_combiner(
+        model, samples, config, steps=steps, cycles=cycles, checkpoint=checkpoint
+    )
     click.echo(f"{combiner.cycles:,} cycles; passes by layer: {combiner.passes}")
     history = fit_combined(
         model,

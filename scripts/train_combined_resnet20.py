@@ -11,11 +11,10 @@ from pathlib import Path
 
 import click
 import numpy as np
-from _combining import CombineRecipe, fit_combined
+from _combining import CombineRecipe, fit_combined, make_combiner
 from _training import Command, prepare, report, shifted, torch
 from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
 from termac import datasets
-from termac.train import Combiner
 
 __all__ = ["main"]
 
@@ -71,8 +70,9 @@ def main(
     model, teacher = load(weights), load(weights)
     samples = torch.from_numpy(datasets.normalize(train[:SAMPLES].images, MEAN, STD))
     steps = epochs * (len(train) // recipe.batch)
-    click.echo(f"finding channel orders for {config}")
-    combiner = Combiner(model, samples, config, steps=steps, cycles=cycles)
+    combiner = make_combiner(
+        model, samples, config, steps=steps, cycles=cycles, checkpoint=checkpoint
+    )
     click.echo(f"{combiner.cycles:,} cycles; passes by layer: {combiner.passes}")
     history = fit_combined(
         model,

@@ -10,6 +10,7 @@ from termac import datasets, golden
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
+from termac.compress.grouping import Grouping
 from termac.device import compare
 from termac.frontend import load_onnx
 from termac_sim import device
@@ -29,9 +30,10 @@ def predictions(graph, samples):
     return golden.dequantize_output(graph, y).argmax(axis=-1)
 
 
-def check(graph, config, samples):
+def check(graph, config, samples, grouping=None):
     """Run samples on the RTL; every layer bit for bit, every cycle as predicted."""
-    image = compile_graph(graph, config)
+    formats = {"factors": grouping.factors, "orders": grouping.orders} if grouping else {}
+    image = compile_graph(graph, config, **formats)
     x = golden.quantize_input(graph, samples)
     expected = golden.run(graph, x)
     (result,) = device.run_images(device.build_core(config), [(image, x)], tensors=True)
@@ -73,6 +75,31 @@ def resnet20():
     calibration = datasets.normalize(data.train[:256].images, mean, std)
     samples = datasets.normalize(data.test.images, mean, std)
     return model, quantize(model, calibration), samples, data.test.labels
+
+
+def trained(name, calibration):
+    """A model that was trained to pack, and its grouping."""
+    model = load_onnx(MODELS / name)
+    return quantize(model, calibration), Grouping.read(model.properties, model.shapes)
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    if not (DATA / "mnist").is_dir():
+        pytest.skip("no MNIST files beside the project")
+    return datasets.mnist(DATA / "mnist")
+
+
+@pytest.fixture(scope="module")
+def cifar():
+    """Calibration images, test images and labels, scaled as ResNet-20 wants them."""
+    if not (DATA / "cifar10").is_dir():
+        pytest.skip("no CIFAR-10 files beside the project")
+    pytest.importorskip("PIL")
+    data = datasets.cifar10(DATA / "cifar10")
+    scaling = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    images = (data.train[:256].images, data.test.images)
+    return *(datasets.normalize(part, *scaling) for part in images), data.test.labels
 
 
 def test_digits(digits):
@@ -126,3 +153,37 @@ def test_resnet20_accuracy(resnet20):
     whole = (predictions(graph, samples) == labels).mean()
     assert real > 0.9
     assert whole >= real - 0.01
+
+
+def test_combined_lenet5(mnist):
+    """Trained to pack: fits the preset as it is."""
+    graph, grouping = trained("lenet5_square_6000.onnx", mnist.train[:512].images)
+    image = check(graph, load_config("square"), mnist.test[:2].images, grouping)
+    assert image.cycles <= 6000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_combined_lenet5_accuracy(mnist):
+    graph, grouping = trained("lenet5_square_6000.onnx", mnist.train[:512].images)
+    right = predictions(graph, mnist.test.images) == mnist.test.labels
+    assert right.mean() >= 0.985
+    check(graph, load_config("square"), mnist.test[:50].images, grouping)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("name", "preset", "cycles"),
+    [
+        ("resnet20_square_100k.onnx", "square", 100_000),
+        ("resnet20_ecp5_70k.onnx", "ecp5-85f", 70_000),
+    ],
+)
+def test_combined_resnet20(cifar, name, preset, cycles):
+    calibration, samples, labels = cifar
+    graph, grouping = trained(name, calibration)
+    config = dataclasses.replace(load_config(preset), weight_depth=1 << 14)
+    image = check(graph, config, samples[:5], grouping)
+    assert image.cycles <= cycles
+    assert (predictions(graph, samples) == labels).mean() >= 0.895

@@ -53,6 +53,15 @@ class Grouping:
         )  # fmt: skip
 
     @classmethod
+    def from_json(cls, text: str) -> Grouping:
+        """Inverse of :meth:`to_json`; all kinds of exceptions if the text is anything else."""
+        values = json.loads(text)
+        factors = {str(k): (int(v[0]), int(v[1])) for k, v in values["factors"].items()}
+        orders = {str(k): [int(i) for i in v] for k, v in values["orders"].items()}
+        lanes, columns, segments = (int(values[key]) for key in ("lanes", "columns", "segments"))
+        return cls(lanes, columns, segments, factors, orders)
+
+    @classmethod
     def read(
         cls, properties: Mapping[str, str], shapes: Mapping[str, tuple[int, int, int]]
     ) -> Grouping | None:
@@ -68,18 +77,12 @@ class Grouping:
         if PROPERTY not in properties:
             return None
         try:
-            values = json.loads(properties[PROPERTY])
-            factors = {str(k): (int(v[0]), int(v[1])) for k, v in values["factors"].items()}
-            orders = {str(k): [int(i) for i in v] for k, v in values["orders"].items()}
-            found = cls(
-                int(values["lanes"]), int(values["columns"]), int(values["segments"]),
-                factors, orders,
-            )  # fmt: skip
+            found = cls.from_json(properties[PROPERTY])
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             raise ModelError(
                 f"metadata {PROPERTY!r} of the model is damaged; remove it or train again"
             ) from None
-        unknown = [name for name in (*factors, *orders) if name not in shapes]
+        unknown = [name for name in (*found.factors, *found.orders) if name not in shapes]
         if unknown:
             raise ModelError(
                 f"metadata {PROPERTY!r} of the model names tensor {unknown[0]!r}, which it does "

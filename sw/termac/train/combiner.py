@@ -68,6 +68,12 @@ class _Target:
         scaled = self.weights() * self.row_scale[:, None, None, None]
         return (scaled**2 * self.power).reshape(len(scaled), -1)
 
+    def kept(self) -> NDArray[np.bool_]:
+        """The mask, bool [filters, weights]."""
+        filters, channels = len(self.masked.mask), len(self.power)
+        mask = self.masked.mask.numpy().reshape(filters, channels, -1)
+        return mask.transpose(0, 2, 1).reshape(filters, -1) > 0
+
     def apply(self, kept: NDArray[np.bool_]) -> None:
         filters, channels = len(kept), len(self.power)
         window = self.packing.layer.linear.weights.shape[1:3]
@@ -104,6 +110,8 @@ class Combiner:
         Between events, masks are rebuilt from all weights every so many steps ...
     freeze : float
         ... until this share of the steps is done.
+    stay : float
+        A pruned weight takes a kept one's place if it is worth this many times as much.
     l1 : float
         Weight of the sum of magnitudes in :meth:`penalty`.
     decay : float
@@ -130,6 +138,7 @@ class Combiner:
         events: int = 10,
         refresh: int = 50,
         freeze: float = 0.8,
+        stay: float = 2.0,
         l1: float = 1e-6,
         decay: float = 2e-4,
     ) -> None:
@@ -138,7 +147,8 @@ class Combiner:
         self.model = model
         self.config = load_config(config) if isinstance(config, str) else config
         self.steps, self.events, self.refresh = steps, events, refresh
-        self.freeze_at, self.l1, self.decay = int(freeze * steps), l1, decay
+        self.freeze_at, self.stay = int(freeze * steps), stay
+        self.l1, self.decay = l1, decay
         self.steps_done = 0
         self._shape = tuple(samples.shape[1:])
         graph = _float_graph(model, self._shape)
@@ -218,7 +228,8 @@ class Combiner:
 
     def _rebuild(self) -> None:
         for target in self._targets:
-            target.apply(target.packing.selects.keep(target.worth(), target.limits))
+            worth = target.worth() * np.where(target.kept(), self.stay, 1.0)
+            target.apply(target.packing.selects.keep(worth, target.limits))
 
     def _freeze(self) -> None:
         for target in self._targets:
