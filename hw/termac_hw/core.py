@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
-from termac.arch.timing import DRAIN_LATENCY, ISSUE_LATENCY, row_latency
+from termac.arch.timing import DRAIN_LATENCY, ISSUE_LATENCY, WEIGHT_LATENCY, row_latency
 
 from termac_hw.array import Array
 from termac_hw.axi_lite import AxiLiteRegisters
@@ -51,6 +51,7 @@ class Core(wiring.Component):
                     ports[name] = member
         super().__init__(ports)
         assert Engine.ISSUE_LATENCY == ISSUE_LATENCY
+        assert WeightBank.LATENCY == WEIGHT_LATENCY
         assert Drain.LATENCY == DRAIN_LATENCY
 
     def elaborate(self, platform):

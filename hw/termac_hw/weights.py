@@ -20,19 +20,21 @@ class WeightBank(wiring.Component):
     """Weights of rows g*S .. g*S+S-1; a read request walks from bank to bank.
 
     The activations of group g arrive S/shared_rows cycles after those of group g-1, so the request
-    is delayed by as much and the weights themselves never are.
+    is delayed by as much and the weights themselves never are. A word is registered behind the
+    memory: block RAM is slow, and the cells of a group are spread wide.
 
     Members
     -------
     request, request_out : WeightRequest
         From the loader or the previous bank; to the next bank, S/shared_rows cycles later.
     shift, weights
-        To the array, one cycle after ``request``: shift enable and S weights.
+        To the array, ``LATENCY`` cycles after ``request``: shift enable and S weights.
     host_write, host_address, host_data
         Write port of the host.
     """
 
     module_name = "termac_weight_bank"
+    LATENCY = 2
 
     def __init__(self, config):
         self.config = config
@@ -60,6 +62,7 @@ class WeightBank(wiring.Component):
         )
         read = words.read_port(domain="sync")
         write = words.write_port()
+        word = Signal(self.weights.shape(), reset_less=True)
         stage = self.request
         for _ in range(config.segments // config.shared_rows):
             delayed = Signal(self.request_layout)
@@ -69,10 +72,15 @@ class WeightBank(wiring.Component):
             self.request_out.eq(stage),
             read.addr.eq(self.request.address),
             read.en.eq(1),
-            self.weights.eq(read.data),
             write.addr.eq(self.host_address),
             write.data.eq(self.host_data),
             write.en.eq(self.host_write),
         ]
-        m.d.sync += self.shift.eq(self.request.valid)
+        valid = Signal()  # the memory shows a requested word
+        m.d.sync += [
+            valid.eq(self.request.valid),
+            self.shift.eq(valid),
+            word.eq(read.data),
+        ]
+        m.d.comb += self.weights.eq(word)
         return m

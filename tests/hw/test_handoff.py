@@ -37,7 +37,7 @@ def test_records_walk_with_their_starts(delay):
         assert seen[stage] == {at + 1 + stage * delay: value for at, value in sent.items()}
 
 
-def test_weight_bank_shifts_one_cycle_after_the_request_and_hands_it_on():
+def test_weight_bank_shifts_after_its_latency_and_hands_the_request_on():
     config = make_config(shared_rows=2)
     bank = WeightBank(config)
     rng = random.Random(0)
@@ -58,9 +58,11 @@ def test_weight_bank_shifts_one_cycle_after_the_request_and_hands_it_on():
             ctx.set(bank.request, request)
             history.append(request)
             await ctx.tick()
-            assert ctx.get(bank.shift) == request["valid"]
-            if request["valid"]:
-                assert ctx.get(bank.weights) == words[request["address"]]
+            if len(history) >= bank.LATENCY:
+                shown = history[-bank.LATENCY]
+                assert ctx.get(bank.shift) == shown["valid"]
+                if shown["valid"]:
+                    assert ctx.get(bank.weights) == words[shown["address"]]
             if len(history) > hop:
                 late = history[-hop]
                 assert ctx.get(bank.request_out.address) == late["address"]

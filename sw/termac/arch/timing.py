@@ -15,6 +15,7 @@ from termac.arch.program import DESCRIPTOR_WORDS, TABLE_ENTRIES
 __all__ = [
     "DRAIN_LATENCY",
     "ISSUE_LATENCY",
+    "WEIGHT_LATENCY",
     "LayerTiming",
     "drain_cycles",
     "layer_cycles",
@@ -36,6 +37,9 @@ DRAIN_LATENCY = 21
 FEED_LATENCY = 2
 """From a read request at a bank to the first plane at the array."""
 
+WEIGHT_LATENCY = 2
+"""From a weight request at a weight bank to the shift that takes the word into the array."""
+
 CELL_LATENCY = 3
 """From the lanes of a column to its partial sum: lane, bit and sum register."""
 
@@ -55,19 +59,20 @@ def swap_to_shift(config: Config) -> int:
     """From the issue of a pass to the first read of the next tile's weights.
 
     The swap token reaches the last column of the last row of a group, S/shared_rows - 1 hops
-    below its first row; the shadow registers are free in the cycle after.
+    below its first row; the shadow registers may shift in the cycle after.
     """
     group = config.segments // config.shared_rows
-    return ISSUE_LATENCY + FEED_LATENCY + (config.columns - 1) + (group - 1)
+    token = ISSUE_LATENCY + FEED_LATENCY + (config.columns - 1) + (group - 1)
+    return token + 1 - WEIGHT_LATENCY
 
 
 def offer_read(config: Config) -> int:
     """Weight reads of a tile after which its pass is offered to the engine.
 
-    The other reads are done by the time the pass's swap token reaches the cells: it takes
-    ISSUE_LATENCY + FEED_LATENCY cycles, a read takes two, a handshake one.
+    The other words are in their cells by the time the pass's swap token reaches the first one: it
+    takes ISSUE_LATENCY + FEED_LATENCY cycles and one for the handshake, a word WEIGHT_LATENCY.
     """
-    return max(1, config.columns - ISSUE_LATENCY - FEED_LATENCY)
+    return max(1, config.columns + WEIGHT_LATENCY - 1 - ISSUE_LATENCY - FEED_LATENCY)
 
 
 def reload_cycles(config: Config) -> int:
