@@ -20,9 +20,9 @@ class AxiLiteRegisters(wiring.Component):
     """Registers of :data:`termac.arch.registers.REGISTERS` as an AXI4-Lite slave, 32 bits wide.
 
     Address and data of a write may come in any order. One write and one read are in progress at a
-    time; each takes two cycles and holds its response until it is taken. Byte strobes are
-    honoured. An access outside the register map and a write to a read-only register answer
-    SLVERR and change nothing. No output depends combinationally on an input.
+    time; a write takes two cycles, a read three, and each holds its response until it is taken.
+    Byte strobes are honoured. An access outside the register map and a write to a read-only
+    register answer SLVERR and change nothing. No output depends combinationally on an input.
 
     Parameters
     ----------
@@ -140,16 +140,22 @@ class AxiLiteRegisters(wiring.Component):
                                 m.d.sync += target.eq((word[bits] & mask[bits]) | kept)
 
     def _read(self, m):
-        m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
+        """The address waits in a register: the registers that it selects from lie far apart."""
+        has_address = Signal(name="has_read_address")
+        address = Signal(REGISTER_ADDRESS_WIDTH - 2, name="read_address")
+        m.d.comb += self.s_axil_arready.eq(~has_address & ~self.s_axil_rvalid)
         with m.If(self.s_axil_rready):
             m.d.sync += self.s_axil_rvalid.eq(0)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
+            m.d.sync += [has_address.eq(1), address.eq(self.s_axil_araddr[2:])]
+        with m.If(has_address):
             m.d.sync += [
+                has_address.eq(0),
                 self.s_axil_rvalid.eq(1),
                 self.s_axil_rdata.eq(0),
                 self.s_axil_rresp.eq(Response.SLVERR),
             ]
-            with m.Switch(self.s_axil_araddr[2:]):
+            with m.Switch(address):
                 for register in REGISTERS.values():
                     with m.Case(register.offset // 4):
                         m.d.sync += self.s_axil_rresp.eq(Response.OKAY)

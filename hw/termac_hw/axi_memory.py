@@ -148,19 +148,46 @@ class AxiMemory(wiring.Component):
 
     def _write(self, m, platform, memory_map):
         burst, identity, active, step = self._accept(m, platform, "aw")
-        failed = Signal()  # an earlier beat of this burst
-        taken, wrong = Signal(), Signal()  # this beat
+        # A beat is taken into a register first; what becomes of it is decided a cycle later.
+        taken = Signal()
+        beat = Signal(
+            data.StructLayout(
+                {
+                    "valid": 1,
+                    "legal": 1,
+                    "last": 1,
+                    "address": self.address_width,
+                    "data": 32,
+                    "strobe": 4,
+                }
+            ),
+            name="beat",
+        )
         m.d.comb += [
             self.s_axi_wready.eq(active & ~self.s_axi_bvalid),
             taken.eq(self.s_axi_wvalid & self.s_axi_wready),
         ]
+        with m.If(taken):
+            m.d.sync += burst.address.eq(step.address)
+            with m.If(self.s_axi_wlast):
+                m.d.sync += active.eq(0)
+        m.d.sync += [
+            beat.valid.eq(taken),
+            beat.legal.eq(step.legal & ~self.busy),
+            beat.last.eq(self.s_axi_wlast),
+            beat.address.eq(burst.address),
+            beat.data.eq(self.s_axi_wdata),
+            beat.strobe.eq(self.s_axi_wstrb),
+        ]
+
+        failed = Signal()  # an earlier beat of this burst
+        wrong = Signal()  # this beat
         with m.If(self.s_axi_bready):
             m.d.sync += self.s_axi_bvalid.eq(0)
-        with m.If(taken):
-            m.d.sync += [burst.address.eq(step.address), failed.eq(failed | wrong)]
-            with m.If(self.s_axi_wlast):
+        with m.If(beat.valid):
+            m.d.sync += failed.eq(failed | wrong)
+            with m.If(beat.last):
                 m.d.sync += [
-                    active.eq(0),
                     failed.eq(0),
                     self.s_axi_bvalid.eq(1),
                     self.s_axi_bid.eq(identity),
@@ -187,37 +214,35 @@ class AxiMemory(wiring.Component):
                 m.d.comb += port.data.eq(stage)
 
         m.d.comb += wrong.eq(1)
-        with m.If(~self.busy & step.legal), m.Switch(burst.address[-REGION_WIDTH:]):
+        with m.If(beat.legal), m.Switch(beat.address[-REGION_WIDTH:]):
             for region in memory_map.regions:
-                target, group, beat = _slices(region, burst.address)
+                target, group, number = _slices(region, beat.address)
                 enable = ports[region.name].enable
                 exists = _below(target, region.words) & _below(group, region.groups)
-                kept = _below(beat, region.beats) & self.s_axi_wstrb.any()
+                kept = _below(number, region.beats) & beat.strobe.any()
                 with m.Case(region.number), m.If(exists):
                     if region.readable:
                         m.d.comb += wrong.eq(0)
-                        with m.If(taken & kept):
+                        with m.If(beat.valid & kept):
                             m.d.sync += [
                                 word.eq(target),
-                                stage[:32].eq(self.s_axi_wdata),
+                                stage[:32].eq(beat.data),
                                 following.eq(0),  # that was the first beat of any entry
                             ]
                             for part in range(region.beats):
                                 lanes = slice(4 * part, 4 * part + 4)
-                                with m.If(beat == part):
-                                    m.d.sync += enable[lanes].eq(self.s_axi_wstrb)
+                                with m.If(number == part):
+                                    m.d.sync += enable[lanes].eq(beat.strobe)
                     else:
-                        in_order = (beat == 0) | (burst.address[2:] == following)
-                        stored = kept & self.s_axi_wstrb.all() & in_order
+                        in_order = (number == 0) | (beat.address[2:] == following)
+                        stored = kept & beat.strobe.all() & in_order
                         m.d.comb += wrong.eq(kept & ~stored)
-                        with m.If(taken & stored):
-                            m.d.sync += [word.eq(target), following.eq(burst.address[2:] + 1)]
+                        with m.If(beat.valid & stored):
+                            m.d.sync += [word.eq(target), following.eq(beat.address[2:] + 1)]
                             for part in range(region.beats):
-                                with m.If(beat == part):
-                                    m.d.sync += stage[32 * part : 32 * part + 32].eq(
-                                        self.s_axi_wdata
-                                    )
-                            with m.If(beat == region.beats - 1):
+                                with m.If(number == part):
+                                    m.d.sync += stage[32 * part : 32 * part + 32].eq(beat.data)
+                            with m.If(number == region.beats - 1):
                                 m.d.sync += enable.eq(Cat(group == i for i in range(region.groups)))
 
     def _read(self, m, platform, memory_map):

@@ -48,8 +48,8 @@ class ReadRequest(data.StructLayout):
 class ActivationBank(wiring.Component):
     """One byte bank of the activation memory with the S serializers it feeds.
 
-    A request at cycle t puts the first plane of its word on ``lanes`` at t+2, the residual slice
-    on ``residual_data`` at t+2, and reaches ``request_out`` (the next bank) at t+S.
+    A request at cycle t puts the first plane of its word on ``lanes`` at t+LATENCY, the residual
+    slice on ``residual_data`` at t+LATENCY, and reaches ``request_out`` (the next bank) at t+S.
 
     Write requests are granted one per cycle, lowest index first. At most S requesters, each with
     one request per vector time of at least S cycles: every request is granted within S cycles.
@@ -68,12 +68,13 @@ class ActivationBank(wiring.Component):
         Requester n writes unit ``n % (alpha/unit)`` of the bank's bytes.
     write_address, write_data : per requester; word address and ``unit`` bytes
     host_read, host_address, host_data
-        Host read port, usable while the machine is idle: data one cycle after the address.
+        Host read port, usable while the machine is idle: data two cycles after the address.
     host_write, host_write_data
         Host write port with byte enables, address shared with the host read port.
     """
 
     module_name = "termac_bank"
+    LATENCY = 3
 
     def __init__(self, config):
         self.config = config
@@ -112,6 +113,8 @@ class ActivationBank(wiring.Component):
         read = words.read_port(domain="sync")
         write = words.write_port(granularity=8)
 
+        stored = Signal(8 * config.lanes, reset_less=True)
+
         # The request, delayed by S cycles for the next bank.
         stages = [self.request]
         for _ in range(config.segments):
@@ -123,12 +126,14 @@ class ActivationBank(wiring.Component):
         m.d.comb += [
             read.addr.eq(Mux(self.host_read, self.host_address, self.request.address)),
             read.en.eq(1),
-            self.host_data.eq(read.data),
+            self.host_data.eq(stored),
         ]
-        current = stages[1]  # the request whose word the memory shows now
+        # Block RAM is slow: its output goes into a register before anything looks at it.
+        m.d.sync += stored.eq(read.data)
+        current = stages[2]  # the request whose word is stored now
         pad = Mux(current.residual, self.residual_pad, self.pad)
         word = Signal(8 * config.lanes)
-        m.d.comb += word.eq(Mux(current.pad, Cat(pad for _ in range(config.lanes)), read.data))
+        m.d.comb += word.eq(Mux(current.pad, Cat(pad for _ in range(config.lanes)), stored))
         m.d.sync += [
             self.residual_push.eq(current.residual),
             self.residual_word.eq(current.word),

@@ -5,7 +5,13 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
-from termac.arch.timing import DRAIN_LATENCY, ISSUE_LATENCY, WEIGHT_LATENCY, row_latency
+from termac.arch.timing import (
+    DRAIN_LATENCY,
+    FEED_LATENCY,
+    ISSUE_LATENCY,
+    WEIGHT_LATENCY,
+    row_latency,
+)
 
 from termac_hw.array import Array
 from termac_hw.axi_lite import AxiLiteRegisters
@@ -51,6 +57,7 @@ class Core(wiring.Component):
                     ports[name] = member
         super().__init__(ports)
         assert Engine.ISSUE_LATENCY == ISSUE_LATENCY
+        assert ActivationBank.LATENCY == FEED_LATENCY
         assert WeightBank.LATENCY == WEIGHT_LATENCY
         assert Drain.LATENCY == DRAIN_LATENCY
 
@@ -237,7 +244,7 @@ class Core(wiring.Component):
                 bank.host_write_data.eq(window.activation_write.data[byte_part]),
             ]
             words.append(bank.host_data)
-        m.d.sync += window.activation_data.eq(Cat(words))
+        m.d.comb += window.activation_data.eq(Cat(words))
 
     def _connect_units(self, m, banks, drains):
         """Residual slices from banks to drains, write requests from drains to banks.

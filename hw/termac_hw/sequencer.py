@@ -105,17 +105,19 @@ class Sequencer(wiring.Component):
         )
         m.d.comb += self.descriptor.eq(fetched)
 
-        # A fault ends any state but IDLE: `fault` gathers it, every state leaves on `failed` and
-        # lets the pipeline run empty before the machine may be started again.
-        fault = Signal(ErrorCode)
-        failed = Signal()
-        m.d.comb += failed.eq(fault != ErrorCode.NONE)
+        # A fault ends any state but IDLE: `fault` gathers it, a cycle later every state leaves on
+        # `failed` and lets the pipeline run empty before the machine may be started again.
+        fault, found = Signal(ErrorCode), Signal(ErrorCode)
+        failed, active = Signal(), Signal()
+        m.d.sync += found.eq(fault)
+        m.d.comb += failed.eq(active & (found != ErrorCode.NONE))
 
         def fail(code):
             return fault.eq(code)
 
         def leave():
             with m.If(failed):
+                m.d.sync += self.busy.eq(1)
                 m.next = "FLUSH"
 
         with m.FSM(name="state") as fsm:
@@ -126,6 +128,7 @@ class Sequencer(wiring.Component):
                     self.error.eq(ErrorCode.NONE),
                     self.layer.eq(0),
                     self.error_layer.eq(0),
+                    self.busy.eq(1),
                 ]
                 m.next = "HEADER"
             with m.State("HEADER"):
@@ -158,7 +161,7 @@ class Sequencer(wiring.Component):
                     m.next = "CHECK"
                 with m.If(step == 2):
                     with m.If(header.opcode == Opcode.END):
-                        m.d.sync += self.done.eq(1)
+                        m.d.sync += [self.done.eq(1), self.busy.eq(0)]
                         m.next = "IDLE"
                     with m.Elif(header.opcode != Opcode.LAYER):
                         m.d.comb += fail(ErrorCode.OPCODE)
@@ -224,15 +227,12 @@ class Sequencer(wiring.Component):
             with m.State("FLUSH"):
                 m.d.sync += step.eq(step - 1)
                 with m.If(step == 0):
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
 
         idle = fsm.ongoing("IDLE")
         flush = fsm.ongoing("FLUSH")
-        active = ~(idle | flush)
-        m.d.comb += [
-            self.busy.eq(~idle),
-            self.halt.eq(~active),
-        ]
+        m.d.comb += [active.eq(~(idle | flush)), self.halt.eq(~active)]
         with m.If((fsm.ongoing("LAYER") | fsm.ongoing("DRAIN")) & self.address_error):
             m.d.comb += fail(ErrorCode.ADDRESS)
         with m.If(active & (pointer > config.program_depth)):
@@ -243,7 +243,7 @@ class Sequencer(wiring.Component):
             m.d.comb += fail(ErrorCode.WATCHDOG)
         with m.If(failed):
             m.d.sync += [
-                self.error.eq(fault),
+                self.error.eq(found),
                 self.error_layer.eq(self.layer),
                 self.done.eq(0),
                 step.eq(drain_cycles(config)),

@@ -363,7 +363,7 @@ def test_one_beat_per_cycle():
 
         for i in range(2):
             master.write(Write(region.base + 1024 * i, full(range(256 * i, 256 * i + 256))))
-        assert await cycles() <= 2 * 257 + 3
+        assert await cycles() <= 2 * 257 + 4
         reads = [master.read(Read(region.base + 1024 * i, 256)) for i in range(2)]
         assert await cycles() <= 2 * 257 + 6
         assert [data for read in reads for data in read.data] == list(range(512))

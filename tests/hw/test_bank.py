@@ -35,7 +35,7 @@ async def fill(ctx, bank, words):
 
 
 @pytest.mark.parametrize(("lanes", "segments"), [(1, 4), (4, 4), (8, 8), (16, 8)])
-def test_planes_reach_the_column_two_cycles_after_the_request(lanes, segments):
+def test_planes_reach_the_column_after_the_latency(lanes, segments):
     config = make_config(lanes=lanes, segments=segments, columns=16 if lanes == 1 else 8, rows=8)
     bank = ActivationBank(config)
     rng = random.Random(lanes)
@@ -67,7 +67,7 @@ def test_planes_reach_the_column_two_cycles_after_the_request(lanes, segments):
                             (word >> (8 * lane + 7 - plane) & 1) << lane for lane in range(lanes)
                         )
                         token = (swap and plane == 0) << lanes
-                        expected[cycle + 2 + plane, step] = bits | token
+                        expected[cycle + bank.LATENCY + plane, step] = bits | token
                 value = ctx.get(bank.lanes)
                 for segment in range(segments):
                     observed[cycle, segment] = value >> (segment * (lanes + 1)) & (
@@ -109,7 +109,7 @@ def test_residual_slice_and_its_padding():
         base = {"load": 0, "segment": 0, "swap": 0, "word": 0, "phase": 0}
         for pad, residual, data in ((0, 1, 0x11223349), (1, 1, 0xAAAAAAAA), (0, 0, None)):
             ctx.set(bank.request, base | {"address": 5, "pad": pad, "residual": residual})
-            await ctx.tick().repeat(2)
+            await ctx.tick().repeat(bank.LATENCY)
             assert ctx.get(bank.residual_push) == residual
             if data is not None:
                 assert ctx.get(bank.residual_data) == data

@@ -34,7 +34,7 @@ ISSUE_LATENCY = 4
 DRAIN_LATENCY = 21
 """From the first result of a vector at a drain to its first byte at the assembling stage."""
 
-FEED_LATENCY = 2
+FEED_LATENCY = 3
 """From a read request at a bank to the first plane at the array."""
 
 WEIGHT_LATENCY = 2
