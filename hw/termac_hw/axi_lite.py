@@ -1,6 +1,6 @@
 """The register file behind an AXI4-Lite slave."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch.registers import (
@@ -140,27 +140,25 @@ class AxiLiteRegisters(wiring.Component):
                                 m.d.sync += target.eq((word[bits] & mask[bits]) | kept)
 
     def _read(self, m):
-        """The address waits in a register: the registers that it selects from lie far apart."""
-        has_address = Signal(name="has_read_address")
-        address = Signal(REGISTER_ADDRESS_WIDTH - 2, name="read_address")
-        m.d.comb += self.s_axil_arready.eq(~has_address & ~self.s_axil_rvalid)
+        """One cycle finds the register, the next fetches its value: it may be far away."""
+        asked = Signal()
+        chosen = Signal(len(REGISTERS))  # one-hot, none outside the register map
+        m.d.comb += self.s_axil_arready.eq(~asked & ~self.s_axil_rvalid)
         with m.If(self.s_axil_rready):
             m.d.sync += self.s_axil_rvalid.eq(0)
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
-            m.d.sync += [has_address.eq(1), address.eq(self.s_axil_araddr[2:])]
-        with m.If(has_address):
+            m.d.sync += asked.eq(1)
+            for index, register in enumerate(REGISTERS.values()):
+                m.d.sync += chosen[index].eq(self.s_axil_araddr[2:] == register.offset // 4)
+        value = Const(0, 32)
+        for index, register in enumerate(REGISTERS.values()):
+            if register.access is not Access.PULSE:
+                fields = Cat(self._source(register, field) for field in register.fields.fields)
+                value = value | Mux(chosen[index], fields, 0)
+        with m.If(asked):
             m.d.sync += [
-                has_address.eq(0),
+                asked.eq(0),
                 self.s_axil_rvalid.eq(1),
-                self.s_axil_rdata.eq(0),
-                self.s_axil_rresp.eq(Response.SLVERR),
+                self.s_axil_rresp.eq(Mux(chosen.any(), Response.OKAY, Response.SLVERR)),
+                self.s_axil_rdata.eq(value),
             ]
-            with m.Switch(address):
-                for register in REGISTERS.values():
-                    with m.Case(register.offset // 4):
-                        m.d.sync += self.s_axil_rresp.eq(Response.OKAY)
-                        if register.access is not Access.PULSE:
-                            value = Cat(
-                                self._source(register, field) for field in register.fields.fields
-                            )
-                            m.d.sync += self.s_axil_rdata.eq(value)
