@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ class Timing:
     fmax: float
     path: list[str]
     """The critical path: cell, port and delay in ns of each step."""
+    seconds: float
+    memory: int
+    """Largest resident set, in MiB."""
 
 
 class Frame(Component):
@@ -136,14 +140,16 @@ def route(netlist: Path, *, megahertz: float, seed: int) -> Timing:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "design.json").write_bytes(netlist.read_bytes())
-        _run(
+        started = time.monotonic()
+        memory = _run(
             "nextpnr-ecp5", folder, "--85k", "--package", "CABGA756", "--speed", "6",
             "--json", "design.json", "--freq", f"{megahertz:g}", "--seed", f"{seed}",
             "--report", "report.json", "--timing-allow-fail", "--lpf-allow-unconstrained", "-q",
         )  # fmt: skip
+        seconds = time.monotonic() - started
         report = json.loads((folder / "report.json").read_text())
     fmax = min(clock["achieved"] for clock in report["fmax"].values())
-    return Timing(seed, fmax, _critical_path(report))
+    return Timing(seed, fmax, _critical_path(report), seconds, memory)
 
 
 def _critical_path(report: dict[str, Any]) -> list[str]:
@@ -162,16 +168,22 @@ def _critical_path(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _run(tool: str, folder: Path, *arguments: str) -> None:
+def _run(tool: str, folder: Path, *arguments: str) -> int:
+    """Run a tool; returns its largest resident set, in MiB."""
     environment = dict(os.environ, OMP_NUM_THREADS="1")
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; {_TOOLS[tool]}; sys.exit(run(sys.argv[1:]))",
-         *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"exit status {done.returncode}"
+    log = folder / f"{tool}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; {_TOOLS[tool]}; sys.exit(run(sys.argv[1:]))",
+             *arguments],
+            cwd=folder, env=environment, stdout=output, stderr=output,
+        )  # fmt: skip
+        _, status, usage = os.wait4(process.pid, 0)  # of this process alone
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        lines = [line for line in log.read_text().splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"exit status {process.returncode}"
         if "ModuleNotFoundError" in reason:
             reason += "; install the tools with: pip install 'termac[fpga]'"
         raise ToolError(f"{tool}: {reason}")
+    return usage.ru_maxrss // 1024

@@ -2,6 +2,9 @@
 
 LUT-eq = LUT4 + 2 CCU2C after ``synth_ecp5``. Timing is nextpnr's for an LFE5U-85F, speed grade 6,
 every part between registers; the median of the seeds. Exit status 1 if a target is missed.
+
+A seed takes a few minutes for the core of `demo`. The whole core of `ecp5-85f`:
+`--preset ecp5-85f --part core --route --no-area --seeds 1`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from amaranth.lib.wiring import Component
 from rich.console import Console
 from rich.table import Table
 from termac.arch import Config, load_config, preset_names
+from termac.cli.common import Advance, progress
 from termac.errors import TermacError
 from termac_hw.array import Array
 from termac_hw.cells import cell_kind
@@ -42,12 +46,15 @@ PARTS: dict[str, Callable[[Config], Component]] = {
 ARRAY_TARGET, CORE_TARGET = 150.0, 100.0  # MHz
 
 
-def areas(presets: list[str], parts: list[str], *, primitives: bool) -> list[dict]:
+def areas(
+    presets: list[str], parts: list[str], advance: Advance, *, primitives: bool
+) -> list[dict]:
     """One record per preset and part. A cell of two rows counts as the two cells it is."""
-    records = []
+    records: list[dict] = []
     for preset in presets:
         config = load_config(preset)
         for part in parts:
+            advance(len(records), len(presets) * len(parts), f"{preset} {part}")
             area = synthesize(PARTS[part](config), config, primitives=primitives)
             records.append({
                 "preset": preset, "part": part, "primitives": primitives,
@@ -57,7 +64,9 @@ def areas(presets: list[str], parts: list[str], *, primitives: bool) -> list[dic
     return records
 
 
-def timings(presets: list[str], parts: list[str], seeds: int, *, primitives: bool) -> list[dict]:
+def timings(
+    presets: list[str], parts: list[str], seeds: int, advance: Advance, *, primitives: bool
+) -> list[dict]:
     """Clock frequency of an 8x8 array of 8 lanes, and of the core of each preset."""
     small = replace(
         load_config("demo"), name="8x8", rows=8, columns=8, lanes=8, segments=8, shared_rows=1
@@ -69,17 +78,25 @@ def timings(presets: list[str], parts: list[str], seeds: int, *, primitives: boo
         configs = map(load_config, presets)
         jobs += [("core", config, _core(config), CORE_TARGET) for config in configs]
     records = []
+    steps, step = len(jobs) * (1 + seeds), 0
     for part, config, component, target in jobs:
+        name = f"{config.name} {part}"
+        advance(step, steps, f"{name}: synthesis")
         with tempfile.TemporaryDirectory() as folder:
             netlist = Path(folder) / "netlist.json"
             synthesize(Frame(component), config, primitives=primitives, netlist=netlist)
-            runs = [route(netlist, megahertz=target, seed=1 + n) for n in range(seeds)]
+            runs = []
+            for seed in range(1, seeds + 1):
+                advance(step + seed, steps, f"{name}: seed {seed}")
+                runs.append(route(netlist, megahertz=target, seed=seed))
+        step += 1 + seeds
         fmax = statistics.median(run.fmax for run in runs)
         typical = min(runs, key=lambda run: abs(run.fmax - fmax))
         records.append({
             "preset": config.name, "part": part, "primitives": primitives, "target": target,
             "fmax": round(fmax, 1), "runs": [round(run.fmax, 1) for run in runs],
-            "path": typical.path,
+            "seconds": [round(run.seconds) for run in runs],
+            "memory": max(run.memory for run in runs), "path": typical.path,
         })  # fmt: skip
     return records
 
@@ -104,11 +121,13 @@ def _show_timings(console: Console, records: list[dict]) -> None:
     table = Table(title="ECP5-85F timing (nextpnr, speed grade 6)")
     table.add_column("preset")
     table.add_column("part")
-    for name in ("target MHz", "Fmax MHz, median", "runs"):
+    for name in ("target MHz", "Fmax MHz, median", "runs", "seconds", "MiB"):
         table.add_column(name, justify="right")
     for record in records:
         runs = " ".join(f"{run:.1f}" for run in record["runs"])
-        numbers = (f"{record['target']:.0f}", f"{record['fmax']:.1f}", runs)
+        seconds = " ".join(f"{seconds}" for seconds in record["seconds"])
+        memory = f"{record['memory']:,}"
+        numbers = (f"{record['target']:.0f}", f"{record['fmax']:.1f}", runs, seconds, memory)
         table.add_row(record["preset"], record["part"], *numbers)
     console.print(table)
     for record in records:
@@ -150,10 +169,15 @@ def main(
     if not console.is_terminal:
         console = Console(width=140)
     try:
-        area = [] if no_area else areas(chosen, measured, primitives=not generic)
+        area, timing = [], []
+        if not no_area:
+            with progress("Synthesis") as advance:
+                area = areas(chosen, measured, advance, primitives=not generic)
         if area and not as_json:
             _show_areas(console, area)
-        timing = timings(chosen, measured, seeds, primitives=not generic) if routed else []
+        if routed:
+            with progress("Place and route") as advance:
+                timing = timings(chosen, measured, seeds, advance, primitives=not generic)
     except (TermacError, ImportError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
