@@ -259,7 +259,7 @@ class AxiMemory(wiring.Component):
                 & (burst.address[-REGION_WIDTH:] == region.number)
                 & _below(target, region.words)
             ),
-            # The memories have one address port for the host; writes go first.
+            # The memories must not be read and written in one cycle; writes go first.
             issue.eq(active & (credit != 0) & ~self.activation_write.enable.any()),
             self.activation_read.enable.eq(issue & good),
             self.activation_read.address.eq(target),

@@ -67,10 +67,10 @@ class ActivationBank(wiring.Component):
     write_valid, write_ready : one bit per requester
         Requester n writes unit ``n % (alpha/unit)`` of the bank's bytes.
     write_address, write_data : per requester; word address and ``unit`` bytes
-    host_read, host_address, host_data
+    host_read, host_read_address, host_data
         Host read port, usable while the machine is idle: data two cycles after the address.
-    host_write, host_write_data
-        Host write port with byte enables, address shared with the host read port.
+    host_write, host_write_address, host_write_data
+        Host write port with byte enables; what is read in the cycle of a write is undefined.
     """
 
     module_name = "termac_bank"
@@ -97,9 +97,10 @@ class ActivationBank(wiring.Component):
                 "write_address": In(data.ArrayLayout(unsigned(address), self.requesters)),
                 "write_data": In(data.ArrayLayout(unsigned(8 * config.unit), self.requesters)),
                 "host_read": In(1),
-                "host_address": In(address),
+                "host_read_address": In(address),
                 "host_data": Out(8 * config.lanes),
                 "host_write": In(config.lanes),
+                "host_write_address": In(address),
                 "host_write_data": In(8 * config.lanes),
             }
         )
@@ -124,7 +125,7 @@ class ActivationBank(wiring.Component):
         m.d.comb += self.request_out.eq(stages[-1])
 
         m.d.comb += [
-            read.addr.eq(Mux(self.host_read, self.host_address, self.request.address)),
+            read.addr.eq(Mux(self.host_read, self.host_read_address, self.request.address)),
             read.en.eq(1),
             self.host_data.eq(stored),
         ]
@@ -178,7 +179,7 @@ class ActivationBank(wiring.Component):
         host = Signal()
         m.d.comb += [
             host.eq(self.host_write.any()),
-            write.addr.eq(Mux(host, self.host_address, address)),
+            write.addr.eq(Mux(host, self.host_write_address, address)),
             write.data.eq(Mux(host, self.host_write_data, Cat(value for _ in range(units)))),
             write.en.eq(Mux(host, self.host_write, Cat(e.replicate(config.unit) for e in enable))),
         ]

@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Out
-from amaranth.utils import ceil_log2
 from termac.arch.timing import (
     DRAIN_LATENCY,
     FEED_LATENCY,
@@ -231,15 +230,10 @@ class Core(wiring.Component):
         for index, bank in enumerate(banks):
             part = slice(index * config.lanes, (index + 1) * config.lanes)
             byte_part = slice(8 * part.start, 8 * part.stop)
-            writing = window.activation_write.enable.any()
-            address = Signal(ceil_log2(config.activation_depth), name=f"host_address_{index}")
-            with m.If(writing):
-                m.d.comb += address.eq(window.activation_write.address)
-            with m.Else():
-                m.d.comb += address.eq(window.activation_read.address)
             m.d.comb += [
                 bank.host_read.eq(reading),
-                bank.host_address.eq(address),
+                bank.host_read_address.eq(window.activation_read.address),
+                bank.host_write_address.eq(window.activation_write.address),
                 bank.host_write.eq(window.activation_write.enable[part]),
                 bank.host_write_data.eq(window.activation_write.data[byte_part]),
             ]

@@ -27,7 +27,7 @@ def simulate(component, process):
 async def fill(ctx, bank, words):
     lanes = bank.config.lanes
     for address, word in enumerate(words):
-        ctx.set(bank.host_address, address)
+        ctx.set(bank.host_write_address, address)
         ctx.set(bank.host_write_data, word)
         ctx.set(bank.host_write, (1 << lanes) - 1)
         await ctx.tick()
@@ -149,7 +149,7 @@ def test_every_write_request_is_granted_within_s_cycles():
         ctx.set(bank.write_valid, 0)
         ctx.set(bank.host_read, 1)
         for (address, half), value in written.items():
-            ctx.set(bank.host_address, address)
+            ctx.set(bank.host_read_address, address)
             await ctx.tick().repeat(2)
             assert ctx.get(bank.host_data) >> (32 * half) & 0xFFFFFFFF == value
 
@@ -162,7 +162,8 @@ def test_host_write_honours_byte_enables():
 
     async def process(ctx):
         await fill(ctx, bank, [0] * 32)
-        ctx.set(bank.host_address, 7)
+        ctx.set(bank.host_read_address, 7)
+        ctx.set(bank.host_write_address, 7)
         ctx.set(bank.host_write_data, 0xDDCCBBAA)
         ctx.set(bank.host_write, 0b0101)
         await ctx.tick()
