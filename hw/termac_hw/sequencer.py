@@ -27,7 +27,7 @@ class Sequencer(wiring.Component):
     forget : from the registers: reset ``done`` and ``error`` while idle
     busy, done, error, error_layer, layer : status
     cycles, issue, stall_weights, setup, drain : performance counters of the last or current run
-    log_index, log_cycles : ``cycles`` at the end of layer ``log_index``, one cycle later
+    log_index, log_cycles : ``cycles`` at the end of layer ``log_index``, two cycles later
     layer_start, halt, descriptor : to loader and engine
     clear : pulse before a layer starts: reset the residual queues of the drains
     record_address, record : program memory read port of the loader
@@ -276,9 +276,9 @@ class Sequencer(wiring.Component):
         log_write = log.write_port()
         m.d.comb += [
             log_read.addr.eq(self.log_index),
-            self.log_cycles.eq(log_read.data),
             log_write.addr.eq(self.layer),
             log_write.data.eq(self.cycles + 1),
             log_write.en.eq(fsm.ongoing("DRAIN") & (step == 0) & (self.layer < LOG_ENTRIES)),
         ]
+        m.d.sync += self.log_cycles.eq(log_read.data)
         return m

@@ -1,6 +1,6 @@
 """Weight memory of one drain group: S rows wide, read in bursts of C words."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -20,8 +20,8 @@ class WeightBank(wiring.Component):
     """Weights of rows g*S .. g*S+S-1; a read request walks from bank to bank.
 
     The activations of group g arrive S/shared_rows cycles after those of group g-1, so the request
-    is delayed by as much and the weights themselves never are. A word is registered behind the
-    memory: block RAM is slow, and the cells of a group are spread wide.
+    is delayed by as much and the weights themselves never are. Two registers follow the memory, one
+    to lie beside it and one beside the cells: block RAM is slow, and both are spread wide.
 
     Members
     -------
@@ -34,7 +34,7 @@ class WeightBank(wiring.Component):
     """
 
     module_name = "termac_weight_bank"
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(self, config):
         self.config = config
@@ -62,7 +62,8 @@ class WeightBank(wiring.Component):
         )
         read = words.read_port(domain="sync")
         write = words.write_port()
-        word = Signal(self.weights.shape(), reset_less=True)
+        stored = Signal(self.weights.shape(), reset_less=True)
+        sent = Signal.like(stored, reset_less=True)
         stage = self.request
         for _ in range(config.segments // config.shared_rows):
             delayed = Signal(self.request_layout)
@@ -76,11 +77,11 @@ class WeightBank(wiring.Component):
             write.data.eq(self.host_data),
             write.en.eq(self.host_write),
         ]
-        valid = Signal()  # the memory shows a requested word
+        valid = Signal(self.LATENCY)  # of what the memory shows, of what is stored and sent
         m.d.sync += [
-            valid.eq(self.request.valid),
-            self.shift.eq(valid),
-            word.eq(read.data),
+            valid.eq(Cat(self.request.valid, valid[:-1])),
+            stored.eq(read.data),
+            sent.eq(stored),
         ]
-        m.d.comb += self.weights.eq(word)
+        m.d.comb += [self.weights.eq(sent), self.shift.eq(valid[-1])]
         return m

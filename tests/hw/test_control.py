@@ -138,7 +138,7 @@ def test_reads_and_cycles_of_random_programs(name, seed):
         total = PROGRAM_OVERHEAD
         for index, timing in enumerate(timings):
             ctx.set(sequencer.log_index, index)
-            await ctx.tick()
+            await ctx.tick().repeat(2)
             total += layer_cycles(config, timing)
             assert ctx.get(sequencer.log_cycles) == total
 

@@ -37,7 +37,7 @@ DRAIN_LATENCY = 21
 FEED_LATENCY = 3
 """From a read request at a bank to the first plane at the array."""
 
-WEIGHT_LATENCY = 2
+WEIGHT_LATENCY = 3
 """From a weight request at a weight bank to the shift that takes the word into the array."""
 
 CELL_LATENCY = 3
