@@ -15,20 +15,19 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.compile.layout import lay_out
+from termac.compress.budget import ROOM
 from termac.compress.grouping import Grouping
 from termac.compress.orders import find_orders
 from termac.compress.packing import Packing, find_packings
 from termac.compress.quantize import quantize
 from termac.compress.refit import Observations
-from termac.compress.worth import channel_power
+from termac.compress.worth import Worth
 from termac.errors import ConfigError
 from termac.frontend.float_graph import FloatConv, FloatGraph, FloatNode, evaluate_node
 from termac.graph import Graph
 
 __all__ = ["CombinedLayer", "CombinedNetwork", "combine_network"]
 
-ROOM = 1 << 20
-"""Words of weight memory while formats are chosen: the dense network need not fit."""
 SAMPLES = 128
 """Calibration samples that layers are fitted to."""
 EXACT = 1e-6
@@ -130,10 +129,7 @@ def combine_network(
     total = 1 + len(convolutions)
     report(0, total, "channel orders")
     x = graph.samples(samples, "calibration data")[:SAMPLES]
-    power = channel_power(graph, samples[:SAMPLES])
-    worth = {
-        node.name: node.weights.astype(np.float64) ** 2 * power[node.name] for node in convolutions
-    }
+    worth = Worth.of(graph, samples[:SAMPLES]).weights
     integers = quantize(graph, samples[:SAMPLES], correct_bias=False)
     if grouping is None:
         grouping = _group(integers, worth, config, 2 if selects == "auto" else selects)

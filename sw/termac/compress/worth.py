@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.frontend.float_graph import FloatConv, FloatGraph
 
-__all__ = ["channel_power"]
+__all__ = ["Worth"]
 
 
-def channel_power(
-    graph: FloatGraph, samples: NDArray[np.generic]
-) -> dict[str, NDArray[np.float64]]:
-    """Mean square of every input channel, float64 [channels], by name of the convolution.
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """Weight**2 times the mean square of the input channel that it reads.
 
-    Weight**2 times this is the criterion of M. Sun et al., "A Simple and Effective Pruning Approach
-    for Large Language Models", ICLR 2024 (there the square root, per channel of the input).
+    The criterion of M. Sun et al., "A Simple and Effective Pruning Approach for Large Language
+    Models", ICLR 2024 (there its root, per channel of the input).
 
     Parameters
     ----------
-    graph : FloatGraph
-    samples : [N, *input_layout], in the model's own layout
+    weights : float64 [filters, kernel height, kernel width, channels], by name of the convolution
+    power : mean square of every input channel, float64 [channels], by name of the convolution
     """
+
+    weights: dict[str, NDArray[np.float64]]
+    power: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, graph: FloatGraph, samples: NDArray[np.generic]) -> Worth:
+        """Look at ``samples``, [N, *input_layout] in the model's own layout."""
+        power = _channel_power(graph, samples)
+        weights = {
+            node.name: node.weights.astype(np.float64) ** 2 * power[node.name]
+            for node in graph.nodes
+            if isinstance(node, FloatConv)
+        }
+        return cls(weights, power)
+
+
+def _channel_power(
+    graph: FloatGraph, samples: NDArray[np.generic]
+) -> dict[str, NDArray[np.float64]]:
     x = graph.samples(samples, "calibration data")
     sums: dict[str, NDArray[np.float64]] = {}
     for values in graph.batches(x):

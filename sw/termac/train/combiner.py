@@ -9,7 +9,7 @@ cycles it was trained for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from termac.arch import Config, load_config
-from termac.compile.layout import Layout, lay_out
+from termac.compress.budget import find_budget
 from termac.compress.grouping import PROPERTY, Grouping
-from termac.compress.orders import find_orders
-from termac.compress.packing import Packing, find_packings, other_cycles, share_cycles
-from termac.compress.quantize import quantize
-from termac.compress.sensitivity import measure_sensitivity
-from termac.compress.worth import channel_power
+from termac.compress.packing import Packing
+from termac.compress.worth import Worth
 from termac.errors import ConfigError, ModelError
 from termac.frontend.float_graph import FloatConv, FloatGraph
 from termac.frontend.onnx_graph import Importer
@@ -37,9 +34,6 @@ from termac.train.export import to_onnx
 from termac.train.masked import Masked
 
 __all__ = ["Combiner"]
-
-ROOM = 1 << 20
-"""Words of weight memory while formats are chosen: the dense network need not fit."""
 
 
 @dataclass(eq=False)
@@ -142,8 +136,6 @@ class Combiner:
         l1: float = 1e-6,
         decay: float = 2e-4,
     ) -> None:
-        if (cycles is None) == (passes is None):
-            raise ConfigError("give either cycles or passes")
         self.model = model
         self.config = load_config(config) if isinstance(config, str) else config
         self.steps, self.events, self.refresh = steps, events, refresh
@@ -153,22 +145,18 @@ class Combiner:
         self._shape = tuple(samples.shape[1:])
         graph = _float_graph(model, self._shape)
         x = samples.detach().numpy()
-        power = channel_power(graph, x)
-        self._layout, packings, self.passes, orders = _plan(
-            graph, x, power, self.config, cycles, passes, grouping
+        worth = Worth.of(graph, x)
+        budget = find_budget(
+            graph, x, worth, self.config, cycles=cycles, passes=passes, grouping=grouping
         )
-        self.grouping = Grouping.of(self._layout, orders)
-        others = other_cycles(self._layout, packings)
-        self.cycles = others + sum(p.cycles(self.passes[p.node]) for p in packings)
+        self.passes, self.cycles, self.grouping = budget.passes, budget.cycles, budget.grouping
         self._targets = [
-            self._target(packing, graph, power) for packing in packings
+            self._target(packing, graph, worth) for packing in budget.packings
             if self.passes[packing.node] < packing.dense_passes
         ]  # fmt: skip
         self._tighten(0)
 
-    def _target(
-        self, packing: Packing, graph: FloatGraph, power: Mapping[str, NDArray[np.float64]]
-    ) -> _Target:
+    def _target(self, packing: Packing, graph: FloatGraph, worth: Worth) -> _Target:
         module = dict(self.model.named_modules()).get(packing.node)
         weight: torch.Tensor | None = getattr(module, "weight", None)
         folded = next(node for node in graph.nodes if node.name == packing.node)
@@ -190,7 +178,7 @@ class Combiner:
             passes=self.passes[packing.node],
             dense=packing.selects.slots(packing.selects.needed(every)),
             row_scale=scale / np.maximum(np.linalg.norm(flat, axis=1), 1e-12),
-            power=power[packing.node],
+            power=worth.power[packing.node],
             limits=packing.selects.needed(every),
         )
 
@@ -280,59 +268,3 @@ class Combiner:
 
 def _float_graph(model: nn.Module, shape: tuple[int, ...]) -> FloatGraph:
     return Importer(to_onnx(model, shape), "model").run(OPERATIONS)
-
-
-def _plan(
-    graph: FloatGraph,
-    samples: NDArray[np.floating],
-    power: Mapping[str, NDArray[np.float64]],
-    config: Config,
-    cycles: int | None,
-    passes: int | Mapping[str, int] | None,
-    grouping: Grouping | None,
-) -> tuple[Layout, list[Packing], dict[str, int], dict[str, list[int]]]:
-    """Layout, packings, passes by layer and channel orders."""
-    roomy = replace(config, weight_depth=ROOM)
-    integers = quantize(graph, samples, correct_bias=False)
-    worth = {
-        node.name: node.weights.astype(np.float64) ** 2 * power[node.name]
-        for node in graph.nodes
-        if isinstance(node, FloatConv)
-    }
-
-    sensitivity: dict[str, float] = {}
-
-    def share(layout: Layout) -> tuple[list[Packing], dict[str, int]]:
-        packings = find_packings(layout, worth)
-        if cycles is not None and not sensitivity:
-            sensitivity.update(measure_sensitivity(graph, samples, packings))
-        names = [packing.node for packing in packings]
-        if cycles is not None:
-            left = cycles - other_cycles(layout, packings)
-            chosen = share_cycles(packings, left, sensitivity)
-            least = sum(packing.cycles(chosen[packing.node]) for packing in packings)
-            if least > left:
-                raise ConfigError(
-                    f"{cycles} cycles cannot be reached: one pass a layer takes "
-                    f"{cycles - left + least} on config {config.name!r}"
-                )
-            return packings, chosen
-        given = dict.fromkeys(names, passes) if isinstance(passes, int) else dict(passes or {})
-        for name, count in given.items():
-            if name not in names:
-                raise ConfigError(f"passes: no layer {name!r}; layers: {', '.join(names)}")
-            if not isinstance(count, int) or count < 1:
-                raise ConfigError(f"passes of {name!r} must be an integer from 1, not {count!r}")
-        dense = {packing.node: packing.dense_passes for packing in packings}
-        return packings, {name: min(given.get(name, dense[name]), dense[name]) for name in names}
-
-    factors = dict(grouping.factors) if grouping else None
-    orders = dict(grouping.orders) if grouping else None
-    layout = lay_out(integers, roomy, factors=factors, orders=orders)
-    packings, chosen = share(layout)
-    if orders is None:
-        orders = find_orders(layout, worth, chosen)
-        found = Grouping.of(layout, {})
-        layout = lay_out(integers, roomy, factors=found.factors, orders=orders)
-        packings, chosen = share(layout)
-    return layout, packings, chosen, orders

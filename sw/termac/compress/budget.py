@@ -1,0 +1,126 @@
+"""Passes of every layer, and the formats that go with them, for a budget of cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac.arch import Config
+from termac.compile.layout import Layout, lay_out
+from termac.compress.grouping import Grouping
+from termac.compress.orders import find_orders
+from termac.compress.packing import Packing, find_packings, other_cycles, share_cycles
+from termac.compress.quantize import quantize
+from termac.compress.sensitivity import measure_sensitivity
+from termac.compress.worth import Worth
+from termac.errors import ConfigError
+from termac.frontend.float_graph import FloatGraph
+
+__all__ = ["ROOM", "Budget", "find_budget"]
+
+ROOM = 1 << 20
+"""Words of weight memory while formats are chosen: the dense network need not fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """What a network may keep.
+
+    Parameters
+    ----------
+    layout : formats of the tensors
+    packings : of all convolutions
+    passes : by name of the convolution
+    orders : channel order by tensor
+    """
+
+    layout: Layout
+    packings: list[Packing]
+    passes: dict[str, int]
+    orders: dict[str, list[int]]
+
+    @property
+    def grouping(self) -> Grouping:
+        return Grouping.of(self.layout, self.orders)
+
+    @cached_property
+    def cycles(self) -> int:
+        """Cycles of the whole program, once every layer keeps to its passes."""
+        own = sum(packing.cycles(self.passes[packing.node]) for packing in self.packings)
+        return own + other_cycles(self.layout, self.packings)
+
+
+def find_budget(
+    graph: FloatGraph,
+    samples: NDArray[np.generic],
+    worth: Worth,
+    config: Config,
+    *,
+    cycles: int | None = None,
+    passes: int | Mapping[str, int] | None = None,
+    grouping: Grouping | None = None,
+) -> Budget:
+    """Share cycles among the layers of a network, or take passes as they are given.
+
+    Parameters
+    ----------
+    graph : FloatGraph
+    samples : [N, *input_layout], in the model's own layout
+    worth : of the weights
+    config : Config
+    cycles : of the whole program
+    passes : of every layer, instead; layers that a mapping leaves out stay dense
+    grouping : formats and channel orders to keep to; found if not given
+
+    Raises
+    ------
+    ConfigError
+        If not exactly one of ``cycles`` and ``passes`` is given, the cycles cannot be reached, or
+        passes are out of range or of a layer that does not exist.
+    """
+    if (cycles is None) == (passes is None):
+        raise ConfigError("give either cycles or passes")
+    roomy = replace(config, weight_depth=ROOM)
+    integers = quantize(graph, samples, correct_bias=False)
+    sensitivity: dict[str, float] = {}
+
+    def share(layout: Layout) -> tuple[list[Packing], dict[str, int]]:
+        packings = find_packings(layout, worth.weights)
+        if cycles is None:
+            return packings, _given(packings, passes)
+        if not sensitivity:
+            sensitivity.update(measure_sensitivity(graph, samples, packings))
+        left = cycles - other_cycles(layout, packings)
+        chosen = share_cycles(packings, left, sensitivity)
+        least = sum(packing.cycles(chosen[packing.node]) for packing in packings)
+        if least > left:
+            raise ConfigError(
+                f"{cycles} cycles cannot be reached: one pass a layer takes "
+                f"{cycles - left + least} on config {config.name!r}"
+            )
+        return packings, chosen
+
+    if grouping is not None:
+        layout = lay_out(integers, roomy, factors=grouping.factors, orders=grouping.orders)
+        return Budget(layout, *share(layout), {k: list(v) for k, v in grouping.orders.items()})
+    layout = lay_out(integers, roomy)
+    _, chosen = share(layout)
+    orders = find_orders(layout, worth.weights, chosen)
+    factors = Grouping.of(layout, {}).factors
+    layout = lay_out(integers, roomy, factors=factors, orders=orders)
+    return Budget(layout, *share(layout), orders)
+
+
+def _given(packings: list[Packing], passes: int | Mapping[str, int] | None) -> dict[str, int]:
+    dense = {packing.node: packing.dense_passes for packing in packings}
+    given = dict.fromkeys(dense, passes) if isinstance(passes, int) else dict(passes or {})
+    for name, count in given.items():
+        if name not in dense:
+            raise ConfigError(f"passes: no layer {name!r}; layers: {', '.join(dense)}")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ConfigError(f"passes of {name!r} must be an integer from 1, not {count!r}")
+    return {name: min(given.get(name, most), most) for name, most in dense.items()}
