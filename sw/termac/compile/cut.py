@@ -19,7 +19,7 @@ from termac.compile.lower import Phase, Word
 from termac.estimate import part_cycles, vector_times
 from termac.storage import Storage
 
-__all__ = ["Part", "cut"]
+__all__ = ["Part", "cut", "least_passes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,16 @@ class Part:
     def passes(self, segments: int) -> list[int]:
         """Passes of every phase."""
         return [_passes(len(slots), segments, self.least) for slots in self.slots]
+
+
+def least_passes(config: Config, *, row_tiles: int, bits: int, residual: bool) -> int:
+    """Passes that every position of the pooling window takes at least, in one descriptor.
+
+    An empty pass between those that read residuals keeps their order; see ``residual_spread``.
+    """
+    _, last_time = vector_times(config, bits=bits, residual=residual)
+    crowded = residual and residual_spread(config) >= last_time
+    return 2 if crowded and row_tiles > config.tiles_per_word else 1
 
 
 def _passes(slots: int, segments: int, least: int) -> int:
@@ -124,12 +134,10 @@ def cut(
     whole = target.blocks % config.words_per_tile == 0
     ends = [*range(group, tiles, group), tiles] if whole else [tiles]
     steps = (0, config.words_per_tile) if tiles > group else (0,)
-    _, last_time = vector_times(config, bits=source.tensor.bits, residual=residual)
-    crowded = residual and residual_spread(config) >= last_time
+    bits = source.tensor.bits
 
     def build(first: int, stop: int, step: int, unions: list[_Union], *, slots: bool) -> Part:
-        # An empty pass between those that read residuals keeps their order; see residual_spread.
-        least = 2 if crowded and stop - first > group else 1
+        least = least_passes(config, row_tiles=stop - first, bits=bits, residual=residual)
         passes = [_passes(int(union.most.sum()), config.segments, least) for union in unions]
         blocks = max(int(np.flatnonzero(u.most.any(axis=0)).max(initial=0)) for u in unions)
         return Part(
@@ -144,7 +152,7 @@ def cut(
                 row_tiles=stop - first,
                 vectors=target.height * target.width,
                 passes=passes,
-                bits=source.tensor.bits,
+                bits=bits,
                 residual=residual,
             ),
         )

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from termac.compile.cut import least_passes
 from termac.compile.fuse import Layer
 from termac.compile.layout import Layout
 from termac.compress.selects import Selects
@@ -58,13 +59,17 @@ class Packing:
         """Cycles of the layer with this number of passes, all row tiles in one descriptor."""
         config = self.layout.config
         target = self.layout.storages[self.layer.name]
+        row_tiles = -(-target.blocks * config.word_bytes // config.rows)
+        bits = self.layout.graph.tensors[self.layer.input].bits
+        residual = self.layer.residual is not None
+        least = least_passes(config, row_tiles=row_tiles, bits=bits, residual=residual)
         return part_cycles(
             config,
-            row_tiles=-(-target.blocks * config.word_bytes // config.rows),
+            row_tiles=row_tiles,
             vectors=target.height * target.width,
-            passes=[passes] * self.selects.phases,
-            bits=self.layout.graph.tensors[self.layer.input].bits,
-            residual=self.layer.residual is not None,
+            passes=[max(least, passes)] * self.selects.phases,
+            bits=bits,
+            residual=residual,
         )
 
     def fit(self, passes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
