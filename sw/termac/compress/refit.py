@@ -74,7 +74,7 @@ class Observations:
         """Best weights within a mask, float64 [filters, weights], and biases [filters]."""
         damped = self.moments.copy()
         diagonal = np.einsum("ii->i", damped)
-        diagonal[:-1] += DAMPING * diagonal[:-1].mean()
+        diagonal[:-1] += DAMPING * max(diagonal[:-1].mean(), 1e-30)  # inputs may all be zero
         result = np.zeros((len(mask), len(damped)))
         for index, kept in enumerate(mask):
             support = np.append(np.flatnonzero(kept), len(damped) - 1)
