@@ -42,19 +42,22 @@ def find_orders(
     progress : called with (sets done, sets, tensor)
     """
     packings = find_packings(layout, worth)
-    ends = {layout.sets[layout.graph.input], layout.sets[layout.graph.output]}
+    carried = _carried_sets(layout)
+    ends = {carried[layout.sets[layout.graph.input]], layout.sets[layout.graph.output]}
     readers: dict[str, list[Packing]] = {}
     for packing in packings:
-        readers.setdefault(layout.sets[packing.layer.input], []).append(packing)
+        readers.setdefault(carried[layout.sets[packing.layer.input]], []).append(packing)
     orders = {}
     chosen = [name for name in readers if name not in ends]
     for number, name in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), name)
-        channels = layout.storages[readers[name][0].layer.input].tensor.shape[2]
+        inputs = [packing.layer.input for packing in readers[name]]
+        own = next((tensor for tensor in inputs if layout.sets[tensor] == name), name)
+        channels = layout.storages[inputs[0]].tensor.shape[2]
         fixed = _fixed_channels(layout, name)
         found = [_reader(packing, passes[packing.node], channels) for packing in readers[name]]
-        orders[readers[name][0].layer.input] = improve_order(found, channels, fixed=fixed)
+        orders[own] = improve_order(found, channels, fixed=fixed)
     return orders
 
 
@@ -64,6 +67,16 @@ def _reader(packing: Packing, passes: int, channels: int) -> Reader:
     # In units of the layer's whole worth, so that layers count alike.
     worth = packing.worth / max(packing.worth.sum(), 1e-300)
     return Reader(packing.selects, worth, limits, channels)
+
+
+def _carried_sets(layout: Layout) -> dict[str, str]:
+    """Set whose channel order each set has: layers that do not mix channels pass theirs on."""
+    carried = {name: name for name in layout.sets.values()}
+    for layer in layout.layers:
+        source, target = layout.sets[layer.input], layout.sets[layer.name]
+        if layer.channelwise and carried[target] == target:
+            carried[target] = carried[source]
+    return carried
 
 
 def _fixed_channels(layout: Layout, name: str) -> NDArray[np.bool_]:
