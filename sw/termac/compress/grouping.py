@@ -78,7 +78,10 @@ class Grouping:
             return None
         try:
             found = cls.from_json(properties[PROPERTY])
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        except (
+            *(ValueError, TypeError, KeyError, IndexError),
+            *(AttributeError, OverflowError, RecursionError),
+        ):
             raise ModelError(
                 f"metadata {PROPERTY!r} of the model is damaged; remove it or train again"
             ) from None
