@@ -117,10 +117,10 @@ def find_budget(
 
 def _given(packings: list[Packing], passes: int | Mapping[str, int] | None) -> dict[str, int]:
     dense = {packing.node: packing.dense_passes for packing in packings}
-    given = dict.fromkeys(dense, passes) if isinstance(passes, int) else dict(passes or {})
+    given = dict(passes) if isinstance(passes, Mapping) else dict.fromkeys(dense, passes)
     for name, count in given.items():
         if name not in dense:
             raise ConfigError(f"passes: no layer {name!r}; layers: {', '.join(dense)}")
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ConfigError(f"passes of {name!r} must be an integer from 1, not {count!r}")
-    return {name: min(given.get(name, most), most) for name, most in dense.items()}
+    return {name: min(given.get(name) or most, most) for name, most in dense.items()}
