@@ -220,13 +220,23 @@ class Combiner:
             target.apply(target.packing.selects.keep(worth, target.limits))
 
     def _freeze(self) -> None:
+        """Masks stay as they are from here, as tight as they must be in the end."""
+        segments = self.config.segments
+        slots = [target.packing.selects.slots(target.limits) for target in self._targets]
+        goals = [target.passes * segments for target in self._targets]
+        if any(now > goal for now, goal in zip(slots, goals, strict=True)):
+            self._tighten(self.events)
         for target in self._targets:
             target.masked.frozen = True
 
     # --- Afterwards ----------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Make the masks part of the weights: the model is an ordinary one again."""
+        """Make the masks part of the weights: the model is an ordinary one again.
+
+        Training that ends before its last step is pruned as far as it would have been.
+        """
+        self._freeze()
         for target in self._targets:
             parametrize.remove_parametrizations(target.module, "weight", leave_parametrized=True)
 
