@@ -192,6 +192,86 @@ def test_simulate_records_waves(data, packed, tmp_path):
     assert "$enddefinitions" in (tmp_path / "run.vcd").read_text()[:1_000_000]
 
 
+# --- Column combining ----------------------------------------------------------------------------
+
+
+def test_pack_combines_columns(data, packed, tmp_path):
+    arguments = ["pack", MODEL, "--config", "demo", "--calibration", data / "x.npy"]
+    text = succeed(*arguments, "--combine", "1", "-o", tmp_path / "one").stdout
+    image = load_image(tmp_path / "one")
+    assert image.cycles < 0.5 * load_image(packed).cycles
+    for layer in image.layers:
+        assert f"{layer.cycles:,}" in text
+        if layer.nonzero < layer.weights:
+            assert f"{layer.dense_cycles:,}" in text
+    plain = json.loads(succeed(*arguments, "-o", tmp_path / "two", "--json").stdout)
+    assert plain["combining"] == []
+
+
+def test_pack_combines_as_far_as_a_bound_allows(data, tmp_path):
+    output, picture = tmp_path / "image", tmp_path / "f.png"
+    arguments = ["pack", MODEL, "--config", "demo", "--calibration", data / "x.npy", "-o", output]
+    facts = json.loads(
+        succeed(*arguments, "--combine", "auto", "--max-loss", "0.1", "--picture", picture,
+                "--json").stdout
+    )  # fmt: skip
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    image = load_image(output)
+    nodes = [row["node"] for row in facts["combining"]]
+    assert nodes == ["stem", "first", "second", "wide", "scores"]
+    for row in facts["combining"]:
+        layer = next(layer for layer in image.layers if row["node"] in layer.nodes)
+        assert row["output_error"] <= 0.1 or row["passes"] == row["dense_passes"]
+        assert 1 <= row["passes"] <= row["dense_passes"]
+        assert layer.nonzero / layer.weights <= row["density"] < 1
+        assert 0 < row["mass_kept"] < 1
+        assert row["combined_columns"] == layer.columns
+        assert row["packed_density"] == layer.density
+        assert row["cycles"] == layer.cycles
+        assert row["cycles_before"] == layer.dense_cycles >= layer.cycles
+    assert any(row["cycles"] < row["cycles_before"] for row in facts["combining"])
+    assert facts["cycles"] == image.cycles
+
+
+def test_combined_image_equals_golden_in_every_layer(data, tmp_path):
+    image = tmp_path / "image"
+    succeed("pack", MODEL, "--config", "demo", "--calibration", data / "x.npy", "-o", image,
+            "--combine", "2")  # fmt: skip
+    arguments = ["simulate", image, "--input", data / "test.npy", "--engine", "golden", "--output"]
+    succeed(*arguments, tmp_path / "y.npy", "--check")
+    y = np.load(tmp_path / "y.npy")
+    assert (y.argmax(axis=1) == digits().test.labels[:8]).mean() >= 0.75
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--combine", "0"], "selects must be 'auto' or 1..8"),
+        (["--combine", "99"], "selects must be 'auto' or 1..8"),
+        (["--combine", "-1"], "selects must be 'auto' or 1..8"),
+        (["--combine", "x"], "'x' is neither 'auto' nor a number"),
+        (["--combine", "1.5"], "'1.5' is neither 'auto' nor a number"),
+        (["--max-loss", "0.1"], "--max-loss goes with --combine auto"),
+        (["--combine", "2", "--max-loss", "0.1"], "--max-loss goes with --combine auto"),
+        (["--combine", "auto", "--max-loss", "2"], "max_loss must be at least 0 and below 1"),
+        (["--combine", "auto", "--max-loss", "-0.1"], "max_loss must be at least 0 and below 1"),
+        (["--combine", "auto", "--max-loss", "nan"], "max_loss must be at least 0 and below 1"),
+        (["--combine", "auto", "--max-loss", "x"], "is not a valid float"),
+        (["--picture", "none/f.png"], "does not exist"),
+    ],
+)
+def test_bad_combining_options(data, tmp_path, options, message):
+    result = run("pack", MODEL, "--config", "demo", "--calibration", data / "x.npy",
+                 "-o", tmp_path / "out", *options)  # fmt: skip
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    if not result.stderr.startswith("Usage: "):  # what cannot be read at all
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+    assert message in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 # --- Disagreement: exit code 1 -------------------------------------------------------------------
 
 

@@ -4,7 +4,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 from termac.arch import load_config
+from termac.canvas import MOST_VALUE, value_colours
 from termac.compile import compile_graph
+from termac.frontend.float_graph import FloatConv, FloatGraph
 from termac.graph import Conv, Graph, MaxPool, Tensor
 from termac.picture import (
     EMPTY,
@@ -14,6 +16,7 @@ from termac.picture import (
     layer_tiles,
     tile_mosaic,
 )
+from termac.picture_combining import PRUNED, draw_combining, packed_matrix
 
 
 def conv(name, source, weights, padding=(1, 1, 1, 1)):
@@ -123,3 +126,102 @@ def test_unknown_colour_is_refused(image, tmp_path):
     with pytest.raises(ValueError, match="colour must be 'value' or 'lane', not 'sign'"):
         draw_weights(image, tmp_path / "x.png", colour="sign")
     assert not (tmp_path / "x.png").exists()
+
+
+# --- Column combining ----------------------------------------------------------------------------
+
+
+def trained(image):
+    """The network before pruning: weights that are zero in the image were small."""
+    rng = np.random.default_rng(4)
+    nodes = []
+    for node in image.graph.nodes:
+        if isinstance(node, Conv):
+            small = rng.uniform(0.1, 0.5, node.weights.shape)
+            weights = np.where(node.weights == 0, small, node.weights).astype(np.float32)
+            weights[0, 0, 0, 0] = 0  # was zero before
+            node.weights[0, 0, 0, 0] = 0
+            nodes.append(
+                FloatConv(
+                    name=node.name, input=node.input, weights=weights,
+                    bias=np.zeros(len(weights), np.float32), stride=node.stride,
+                    padding=node.padding,
+                )
+            )  # fmt: skip
+    shapes = {name: tensor.shape for name, tensor in image.graph.tensors.items()}
+    layouts = image.graph.input_layout, image.graph.output_layout
+    return FloatGraph("small", shapes, nodes, "x", "b", *layouts)
+
+
+def test_packed_matrix_holds_every_tile_of_a_layer_once(image):
+    for layer in image.layers:
+        if not any(isinstance(image.graph.node(name), Conv) for name in layer.nodes):
+            continue
+        matrix = packed_matrix(image, layer)
+        tiles = layer_tiles(image, layer)
+        assert sorted(matrix[matrix >= 0].tolist()) == sorted(tiles.tolist())
+        assert len(tiles) == layer.passes
+        strips = -(-layer.storage.blocks * image.config.word_bytes // image.config.rows)
+        assert len(matrix) == strips
+        for strip in matrix:  # gaps come last
+            assert (np.diff((strip >= 0).astype(int)) <= 0).all()
+        assert (matrix[0] == tiles[: matrix.shape[1]]).all()
+
+
+@pytest.fixture(scope="module")
+def drawn(image, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("combining")
+    original = trained(image)
+    for name in ("one.png", "two.png"):
+        draw_combining(original, image, folder / name)
+    return original, folder
+
+
+def test_combining_picture_is_repeatable(drawn):
+    _, folder = drawn
+    assert (folder / "one.png").read_bytes() == (folder / "two.png").read_bytes()
+    assert matplotlib.image.imread(folder / "one.png").shape[1] == 1080
+
+
+def test_combining_picture_shows_what_was_pruned_and_what_stays(image, drawn, monkeypatch):
+    original, folder = drawn
+    shown = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.imshow", lambda self, matrix, **options: shown.append(matrix)
+    )
+    draw_combining(original, image, folder / "three.png")
+    assert len(shown) == 2 * len(original.nodes) == 4
+    for node, left, right in zip(original.nodes, shown[::2], shown[1::2], strict=True):
+        weights = node.weights.reshape(len(node.weights), -1)
+        kept = image.graph.node(node.name).weights.reshape(weights.shape) != 0
+        assert left.shape == (*weights.shape, 3)
+        assert (left[weights == 0] == EMPTY).all()
+        assert (left[(weights != 0) & ~kept] == PRUNED).all()
+        assert ((weights != 0) & ~kept).any()
+        scaled = MOST_VALUE * weights / np.abs(weights).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(left[kept], value_colours(scaled)[kept], atol=1e-6)
+        layer = next(layer for layer in image.layers if node.name in layer.nodes)
+        matrix = packed_matrix(image, layer)
+        config = image.config
+        assert right.shape == (
+            len(matrix) * config.rows, matrix.shape[1] * config.columns, 3
+        )  # fmt: skip
+        for y, x in np.ndindex(matrix.shape):
+            cells = right[
+                y * config.rows : (y + 1) * config.rows,
+                x * config.columns : (x + 1) * config.columns,
+            ]
+            if matrix[y, x] < 0:
+                assert (cells == 1).all()
+                continue
+            empty = image.value[matrix[y, x]] == 0
+            assert (cells[empty] == EMPTY).all()
+            assert not (cells[~empty] == EMPTY).all(axis=-1).any()
+
+
+def test_combining_picture_has_pruned_and_empty_pixels(drawn):
+    _, folder = drawn
+    pixels = matplotlib.image.imread(folder / "one.png")[..., :3]
+    for colour in (PRUNED, EMPTY):
+        near = np.abs(pixels - np.array(colour, np.float32)).max(axis=-1) < 0.01
+        assert near.mean() > 0.003
