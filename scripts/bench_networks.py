@@ -42,7 +42,7 @@ __all__ = ["main", "mcnemar"]
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-LOSSES = (0.02, 0.05, 0.1, 0.15, 0.2)
+LOSSES = (0.02, 0.05, 0.1, 0.2)
 """Bounds of ``termac pack --combine auto --max-loss`` along the curve."""
 
 
