@@ -137,6 +137,7 @@ def combine_network(
         integers, replace(config, weight_depth=ROOM),
         factors=grouping.factors, orders=grouping.orders,
     )  # fmt: skip
+    grouping = Grouping.of(layout, grouping.orders)  # the search may have found better factors
     packings = {packing.node: packing for packing in find_packings(layout, worth)}
 
     dense = {graph.input: x}
