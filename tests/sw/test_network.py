@@ -10,6 +10,7 @@ from termac import golden
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
+from termac.compress.grouping import Grouping
 from termac.compress.network import combine_network
 from termac.compress.refit import Observations
 from termac.datasets import digits
@@ -102,6 +103,18 @@ def test_layers_run_in_the_passes_reported(auto):
             phases = 4 if len(info.nodes) > 1 and "maxpool" in info.nodes[-1] else 1
             tiles = -(-info.storage.blocks * CONFIG.word_bytes // CONFIG.rows)
             assert info.passes <= layer.passes * tiles * phases
+
+
+def test_grouping_returned_is_the_one_pruned_for(graph, grouping):
+    """Formats may be better ones than those given; the image must have them too."""
+    bare = Grouping(CONFIG.lanes, CONFIG.columns, CONFIG.segments, {}, {})
+    result = combine_network(graph, SAMPLES, CONFIG, selects=1, grouping=bare)
+    assert result.grouping.factors == grouping.factors
+    assert result.grouping.orders == {}
+    image = compiled(result)
+    for layer in result.layers:
+        info = next(info for info in image.layers if layer.node in info.nodes)
+        assert info.storage.factor == result.grouping.factors[info.name]
 
 
 def test_every_layer_keeps_to_the_bound(auto):
