@@ -112,11 +112,6 @@ def test_digits_accuracy(digits):
     assert (predictions(graph, test.images) == test.labels).mean() >= 0.97
 
 
-def test_lenet5(lenet5):
-    _, graph, test = lenet5
-    check(graph, SQUARE, test[:2].images)
-
-
 def test_lenet5_accuracy(lenet5):
     """All 10,000 test images: quantizing costs at most 0.3 points."""
     model, graph, test = lenet5

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from termac.errors import ConfigError
+
 __all__ = ["FakeQuantizer"]
 
 WEIGHT_LIMIT = 127
@@ -62,9 +64,16 @@ class FakeQuantizer:
     model : nn.Module
     bits : bits of the activations, 1..8
     momentum : of the running extremes of the activations
+
+    Raises
+    ------
+    ConfigError
+        If ``bits`` is out of range.
     """
 
     def __init__(self, model: nn.Module, *, bits: int = 8, momentum: float = 0.98) -> None:
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+            raise ConfigError(f"bits must be an integer 1..8, not {bits!r}")
         self._modules = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
         self._hooks = [
             module.register_forward_pre_hook(_Input(bits, momentum)) for module in self._modules
