@@ -437,5 +437,5 @@ def test_distillation_loss():
 
 @pytest.mark.parametrize("bits", [0, 9, True, 4.0])
 def test_fake_quantizer_refuses_bits_out_of_range(bits):
-    with pytest.raises(ConfigError, match="bits must be an integer 1..8"):
+    with pytest.raises(ConfigError, match=r"bits must be an integer 1\.\.8"):
         FakeQuantizer(torch.nn.Linear(2, 2), bits=bits)
