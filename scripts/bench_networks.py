@@ -186,12 +186,18 @@ def points(network: Network, *, rtl: bool, curve: bool, advance: Callable) -> It
 
 @click.command(help=__doc__)
 @click.argument("networks", nargs=-1, type=click.Choice(list(NETWORKS)))
+@click.option("--config", "configs", multiple=True, help="Of these configurations only.")
 @click.option("--no-rtl", is_flag=True, help="Predicted cycles only: no simulation.")
 @click.option("--no-curve", is_flag=True, help="Leave out what is combined without training.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
-    networks: tuple[str, ...], no_rtl: bool, no_curve: bool, picture: Path | None, as_json: bool
+    networks: tuple[str, ...],
+    configs: tuple[str, ...],
+    no_rtl: bool,
+    no_curve: bool,
+    picture: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure the networks."""
     rows: list[dict] = []
@@ -203,8 +209,11 @@ def main(
                 def advance(done: int, total: int, text: str, task: Any = task) -> None:
                     progress.update(task, completed=done, total=total, description=text)
 
-                rows += points(NETWORKS[name](), rtl=not no_rtl, curve=not no_curve,
-                               advance=advance)  # fmt: skip
+                network = NETWORKS[name]()
+                if configs:
+                    chosen = tuple(pair for pair in network.trained if pair[1] in configs)
+                    network = replace(network, trained=chosen)
+                rows += points(network, rtl=not no_rtl, curve=not no_curve, advance=advance)
     except TermacError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

@@ -15,6 +15,7 @@ from _combining import CombineRecipe, fit_combined, make_combiner
 from _training import Command, prepare, report, shifted, torch
 from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
 from termac import datasets
+from termac.train import Combiner
 
 __all__ = ["main"]
 
@@ -51,6 +52,13 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     help="Saved after each epoch; a run continues from it [build/NAME.pt].",
 )
 @click.option("--epochs", type=click.IntRange(3), default=RECIPE.epochs, show_default=True)
+@click.option(
+    "--tune",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Epochs with fixed masks afterwards, at two fifths of the learning rate.",
+)
 def main(
     config: str,
     cycles: int,
@@ -59,6 +67,7 @@ def main(
     data: Path,
     checkpoint: Path | None,
     epochs: int,
+    tune: int,
 ) -> None:
     name = f"resnet20-{Path(config).stem}-{cycles // 1000}k"
     output = output or ROOT / "build" / f"{name}.onnx"
@@ -74,17 +83,29 @@ def main(
         model, samples, config, steps=steps, cycles=cycles, checkpoint=checkpoint
     )
     click.echo(f"{combiner.cycles:,} cycles; passes by layer: {combiner.passes}")
-    history = fit_combined(
-        model,
-        teacher,
-        combiner,
-        train,
-        held_out,
-        recipe,
-        scaling=(MEAN, STD),
-        augment=augment,
-        checkpoint=checkpoint,
-    )
+
+    def fit(combiner: Combiner, recipe: CombineRecipe, checkpoint: Path) -> list[float]:
+        return fit_combined(
+            model,
+            teacher,
+            combiner,
+            train,
+            held_out,
+            recipe,
+            scaling=(MEAN, STD),
+            augment=augment,
+            checkpoint=checkpoint,
+        )
+
+    history = fit(combiner, recipe, checkpoint)
+    if tune:
+        combiner.finish()
+        combiner = Combiner(
+            model, samples, combiner.config, steps=steps, passes=combiner.passes,
+            grouping=combiner.grouping, freeze=0.0,
+        )  # fmt: skip
+        slower = replace(recipe, epochs=tune, rate=0.4 * recipe.rate)
+        history = fit(combiner, slower, checkpoint.with_suffix(".tuned.pt"))
     combiner.finish()
     exported = combiner.save(
         output,
