@@ -115,7 +115,7 @@ def compiled(
     try:
         return compile_graph(integers, config, **formats), False
     except CapacityError:
-        roomy = replace(config, weight_depth=1 << 15, program_depth=1 << 14)
+        roomy = replace(config, weight_depth=1 << 15, program_depth=1 << 14, tap_depth=1 << 14)
         return compile_graph(integers, roomy, **formats), True
 
 

@@ -178,7 +178,6 @@ def test_combined_lenet5_accuracy(mnist):
 def test_combined_resnet20(cifar, name, preset, cycles):
     calibration, samples, labels = cifar
     graph, grouping = trained(name, calibration)
-    config = dataclasses.replace(load_config(preset), weight_depth=1 << 14)
-    image = check(graph, config, samples[:5], grouping)
+    image = check(graph, load_config(preset), samples[:5], grouping)
     assert image.cycles <= cycles
     assert (predictions(graph, samples) == labels).mean() >= 0.895
