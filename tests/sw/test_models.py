@@ -10,6 +10,11 @@ import pytest
 import termac
 from onnx.reference import ReferenceEvaluator
 from termac import datasets
+from termac.arch import load_config
+from termac.compile import compile_graph
+from termac.compress import quantize
+from termac.compress.grouping import Grouping
+from termac.frontend import load_onnx
 
 FOLDER = Path(termac.__file__).parent / "models"
 SHAPES = {"digits": (1, 8, 8), "lenet5": (1, 28, 28)}
@@ -76,3 +81,26 @@ def test_lenet5_accuracy():
         pytest.skip("no MNIST files beside the project")
     test = datasets.mnist(folder).test[np.arange(0, 10000, 10)]
     assert (predictions("lenet5", test.images) == test.labels).mean() >= 0.985
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "cycles"),
+    [
+        ("lenet5_square_6000", "square", 6_000),
+        ("lenet5_square_4000", "square", 4_000),
+        ("resnet20_square_100k", "square", 100_000),
+        ("resnet20_ecp5_70k", "ecp5-85f", 70_000),
+    ],
+)
+def test_trained_to_pack_fits_its_preset(name, preset, cycles):
+    """Cycles follow from which weights are zero: any calibration data will do."""
+    model, config = load_onnx(FOLDER / f"{name}.onnx"), load_config(preset)
+    grouping = Grouping.read(model.properties, model.shapes)
+    assert grouping.fits(config)
+    samples = np.random.default_rng(0).normal(size=(4, *model.input_layout))
+    graph = quantize(model, samples, correct_bias=False)
+    image = compile_graph(graph, config, factors=grouping.factors, orders=grouping.orders)
+    assert image.cycles <= cycles
+    dense = sum(layer.dense_cycles for layer in image.layers)
+    assert dense > 1.9 * image.cycles
+    assert (FOLDER / f"{name}.onnx").stat().st_size < 300_000
