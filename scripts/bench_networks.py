@@ -81,7 +81,11 @@ def _resnet20() -> Network:
     model = ROOT / "build" / "resnet20.onnx"
     if not model.is_file():
         raise InputError(f"{model}: no such file; run scripts/export_resnet20.py first")
-    trained = (("resnet20_square_100k.onnx", "square"), ("resnet20_ecp5_70k.onnx", "ecp5-85f"))
+    trained = (
+        ("resnet20_square_100k.onnx", "square"),
+        ("resnet20_square_80k.onnx", "square"),
+        ("resnet20_ecp5_70k.onnx", "ecp5-85f"),
+    )
     return Network(model, trained, data.train[:256], data.test, 1, 5)
 
 

@@ -172,6 +172,7 @@ def test_combined_lenet5_accuracy(mnist):
     ("name", "preset", "cycles"),
     [
         ("resnet20_square_100k.onnx", "square", 100_000),
+        ("resnet20_square_80k.onnx", "square", 80_000),
         ("resnet20_ecp5_70k.onnx", "ecp5-85f", 70_000),
     ],
 )

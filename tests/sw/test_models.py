@@ -89,6 +89,7 @@ def test_lenet5_accuracy():
         ("lenet5_square_6000", "square", 6_000),
         ("lenet5_square_4000", "square", 4_000),
         ("resnet20_square_100k", "square", 100_000),
+        ("resnet20_square_80k", "square", 80_000),
         ("resnet20_ecp5_70k", "ecp5-85f", 70_000),
     ],
 )
