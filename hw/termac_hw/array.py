@@ -1,9 +1,11 @@
 """The systolic array: row groups on top of each other. Weights stay, activations walk down."""
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Module, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 from termac.arch import Config
+from termac.arch.cells import TERMS
 
 from termac_hw.cells import cell_kind
 from termac_hw.emit import place
@@ -15,8 +17,8 @@ __all__ = ["Array"]
 class Array(wiring.Component):
     """R x C cells, in R / shared_rows row groups.
 
-    Latency: if column c gets its bits of a plane in cycle t+c, ``sums[r]`` of that plane is valid
-    in cycle t+C+2+r//shared_rows. One plane per cycle.
+    Latency: if column c gets its lanes of a beat in cycle t+c, ``sums[r]`` of that beat is valid
+    in cycle t+C+2+r//shared_rows. One beat per cycle.
 
     The shadow weights of row r, column c must hold still in cycles t+c+r//shared_rows and one
     later, where t is the cycle of a swap token on column 0. Since a shift moves S rows at once,
@@ -25,10 +27,12 @@ class Array(wiring.Component):
 
     Members
     -------
-    lanes : C x (alpha + 1) bits
-        Lane bundles of row 0; column 0 lowest.
+    lanes : C lane bundles
+        Of row 0; column 0 lowest.
     shift : ``drains`` bits
         Bit g moves the shadow weights of rows g*S .. g*S+S-1 one column to the right.
+    store, place : ``drains`` bits, ``drains`` numbers
+        If cells keep terms: bit g stores the shadow words of those rows as term ``place[g]``.
     weights : R x weight_width bits
         Enter column 0 of their row while it shifts; row 0 lowest.
     sums : R x signed(sum_width)
@@ -38,11 +42,14 @@ class Array(wiring.Component):
 
     def __init__(self, config: Config):
         self.config = config
+        keeps_terms = config.kind.keeps_terms
+        places = data.ArrayLayout(unsigned(ceil_log2(TERMS)), config.drains)
         bundle = cell_kind(config.cell).lane_bundle_width(config)
         super().__init__(
             {
                 "lanes": In(config.columns * bundle),
                 "shift": In(config.drains),
+                **({"store": In(config.drains), "place": In(places)} if keeps_terms else {}),
                 "weights": In(config.rows * config.weight_width),
                 "sums": Out(data.ArrayLayout(signed(config.sum_width), config.rows)),
             }
@@ -56,9 +63,12 @@ class Array(wiring.Component):
         for index in range(config.rows // config.shared_rows):
             group = RowGroup(config)
             m.submodules[f"group_{index}"] = place(group, platform, f"group_{index}")
+            drain = index * config.shared_rows // config.segments
+            if config.kind.keeps_terms:
+                m.d.comb += [group.store.eq(self.store[drain]), group.place.eq(self.place[drain])]
             m.d.comb += [
                 group.lanes_in.eq(lanes),
-                group.shift.eq(self.shift[index * config.shared_rows // config.segments]),
+                group.shift.eq(self.shift[drain]),
                 group.weights.eq(self.weights[index * width : (index + 1) * width]),
             ]
             lanes = group.lanes_out

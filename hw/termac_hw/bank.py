@@ -1,4 +1,4 @@
-"""Activation memory bank: storage, padding, bit-plane serializers, write arbitration.
+"""Activation memory bank: storage, padding, lane feeders, write arbitration.
 
 Bank b holds bytes ``b*alpha .. b*alpha+alpha-1`` of every word and feeds the S columns
 ``b*S .. b*S+S-1``. All banks run the same program of reads; bank b runs it ``b*S`` cycles later,
@@ -12,6 +12,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from termac_hw.cells import SETTINGS, cell_kind, connect_settings
+from termac_hw.emit import place
+
 __all__ = ["ActivationBank", "ReadRequest"]
 
 
@@ -22,9 +25,10 @@ class ReadRequest(data.StructLayout):
     -------
     address : word address
     pad : feed the padding value instead of the word
-    load : the word is a tap: load it into the serializer of ``segment``
+    load : the word is a tap: load it into the feeders of ``segment``
     segment : segment of the vector, 0 .. S-1
-    swap : first vector of a pass: send the swap token with the first plane
+    token : first vector of a pass: the cells swap weights; if they keep terms, for all vectors:
+        which half of their terms this pass uses
     residual : the word is a residual operand: hand it to the drains
     word : which of the row tile's output words the residual belongs to
     phase : which part of an output word the row tile fills (``tiles_per_word`` > 1)
@@ -37,7 +41,7 @@ class ReadRequest(data.StructLayout):
                 "pad": 1,
                 "load": 1,
                 "segment": ceil_log2(config.segments),
-                "swap": 1,
+                "token": 1,
                 "residual": 1,
                 "word": max(1, ceil_log2(config.words_per_tile)),
                 "phase": max(1, ceil_log2(config.tiles_per_word)),
@@ -46,10 +50,11 @@ class ReadRequest(data.StructLayout):
 
 
 class ActivationBank(wiring.Component):
-    """One byte bank of the activation memory with the S serializers it feeds.
+    """One byte bank of the activation memory with the feeders of its S columns.
 
-    A request at cycle t puts the first plane of its word on ``lanes`` at t+LATENCY, the residual
-    slice on ``residual_data`` at t+LATENCY, and reaches ``request_out`` (the next bank) at t+S.
+    A request at cycle t puts the first beat of its word on ``lanes`` at t + ``feed_latency``, the
+    residual slice on ``residual_data`` at t+LATENCY, and reaches ``request_out`` (the next bank) at
+    t+S.
 
     Write requests are granted one per cycle, lowest index first. At most S requesters, each with
     one request per vector time of at least S cycles: every request is granted within S cycles.
@@ -60,8 +65,8 @@ class ActivationBank(wiring.Component):
         From the engine or the previous bank; to the next bank.
     pad, residual_pad : signed(8)
         Stored byte for taps outside the image; for absent residual words.
-    lanes : S x (alpha + 1) bits
-        Per column: one bit per lane, then the swap token.
+    clear, terms, data_terms, hese : those that the feeders take, see :mod:`termac_hw.cells`
+    lanes : S lane bundles, see :mod:`termac_hw.cells`
     residual_push, residual_word, residual_phase, residual_data
         A residual slice of alpha bytes.
     write_valid, write_ready : one bit per requester
@@ -78,6 +83,7 @@ class ActivationBank(wiring.Component):
 
     def __init__(self, config):
         self.config = config
+        kind = cell_kind(config.cell)
         self.request_layout = ReadRequest(config)
         self.requesters = config.words_per_tile * config.lanes // config.unit
         address = ceil_log2(config.activation_depth)
@@ -87,7 +93,8 @@ class ActivationBank(wiring.Component):
                 "request_out": Out(self.request_layout),
                 "pad": In(8),
                 "residual_pad": In(8),
-                "lanes": Out(config.segments * (config.lanes + 1)),
+                **{name: In(SETTINGS[name]) for name in kind.settings},
+                "lanes": Out(config.segments * kind.lane_bundle_width(config)),
                 "residual_push": Out(1),
                 "residual_word": Out(self.request_layout["word"].shape),
                 "residual_phase": Out(self.request_layout["phase"].shape),
@@ -142,20 +149,25 @@ class ActivationBank(wiring.Component):
             self.residual_data.eq(word),
         ]
 
-        # Serializers: most significant plane first. Bytes rotate; what comes after the last plane
-        # of a vector is ignored at the row ends.
+        # Feeders: what the lanes carry from one word to the next.
+        kind = cell_kind(config.cell)
+        coded, load = word, current
+        if kind.Encoder is not None:
+            m.submodules.encoder = encoder = place(kind.Encoder(config), platform, "encoder")
+            m.d.comb += [encoder.word.eq(word), encoder.zero.eq(self.pad)]
+            connect_settings(m, self, encoder)
+            coded, load = encoder.coded, stages[2 + config.kind.feed_delay]
         columns = []
         for segment in range(config.segments):
-            swap = Signal(name=f"swap_{segment}")
-            load = Signal(name=f"load_{segment}")
-            m.d.comb += load.eq(current.load & (current.segment == segment))
-            m.d.sync += swap.eq(load & current.swap)
-            for lane in range(config.lanes):
-                serial = Signal(8, name=f"serial_{segment}_{lane}", reset_less=True)
-                byte = word[8 * lane : 8 * lane + 8]
-                m.d.sync += serial.eq(Mux(load, byte, serial.rotate_left(1)))
-                columns.append(serial[7])
-            columns.append(swap)
+            feeder = kind.Feeder(config)
+            m.submodules[f"feeder_{segment}"] = place(feeder, platform, f"feeder_{segment}")
+            m.d.comb += [
+                feeder.load.eq(load.load & (load.segment == segment)),
+                feeder.token.eq(load.token),
+                feeder.word.eq(coded),
+            ]
+            connect_settings(m, self, feeder)
+            columns.append(feeder.lanes)
         m.d.comb += self.lanes.eq(Cat(columns))
 
         # Writes: fixed priority, one register between the grant and the memory.

@@ -9,6 +9,7 @@ from termac.arch.timing import (
     FEED_LATENCY,
     ISSUE_LATENCY,
     WEIGHT_LATENCY,
+    most_beats,
     row_latency,
 )
 
@@ -16,6 +17,7 @@ from termac_hw.array import Array
 from termac_hw.axi_lite import AxiLiteRegisters
 from termac_hw.axi_memory import AxiMemory
 from termac_hw.bank import ActivationBank
+from termac_hw.cells import cell_kind
 from termac_hw.drain import Drain
 from termac_hw.emit import place
 from termac_hw.engine import Engine
@@ -119,6 +121,12 @@ class Core(wiring.Component):
             array.shift.eq(Cat(bank.shift for bank in weights)),
             array.weights.eq(Cat(bank.weights for bank in weights)),
         ]
+        if config.kind.keeps_terms:
+            m.d.comb += [
+                array.store.eq(Cat(bank.store for bank in weights)),
+                array.place.as_value().eq(Cat(bank.place for bank in weights)),
+                loader.ended.eq(engine.ended),
+            ]
 
         # Activations: the request walks along the banks with the partial sums.
         request = engine.request
@@ -129,23 +137,30 @@ class Core(wiring.Component):
                 bank.residual_pad.eq(layer.residual_pad),
             ]
             request = bank.request_out
+        kind = cell_kind(config.cell)
+        settings = {"clear": sequencer.clear}
+        settings |= {name: layer[name] for name in ("terms", "data_terms", "hese", "doubles")}
+        for bank in banks:
+            m.d.comb += [getattr(bank, name).eq(settings[name]) for name in kind.settings]
         m.d.comb += [
             array.lanes.eq(Cat(bank.lanes for bank in banks)),
             row_ends.sums.eq(array.sums),
+            *(getattr(row_ends, name).eq(settings[name]) for name in kind.row_settings),
         ]
 
-        # Plane control meets row 0 when its sums do; records meet the drains when results do.
+        # Control meets row 0 when its sums do; records meet the drains when results do.
         arrival = row_latency(config)
+        complete = arrival + config.result_delay
         first = _delayed(m, engine.first, arrival, "first")
-        last = _delayed(m, engine.last, arrival, "last")
+        last = _delayed(m, engine.last, complete, "last")
         written = _delayed(m, last, DRAIN_LATENCY, "written")
         m.d.comb += [row_ends.first.eq(first), row_ends.last.eq(last)]
         for name, chain, record, pop, latency in (
-            ("vector_queue", vectors, engine.vector, last, arrival),
+            ("vector_queue", vectors, engine.vector, last, complete),
             ("destination_queue", destinations, engine.destination, written,
-             arrival + DRAIN_LATENCY),
+             complete + DRAIN_LATENCY),
         ):  # fmt: skip
-            depth = (latency + 8) // config.segments + 2
+            depth = (latency + most_beats(config)) // config.segments + 2
             queue = SyncFIFO(width=record.shape().size, depth=depth)
             m.submodules[name] = ResetInserter(sequencer.clear)(queue)
             m.d.comb += [

@@ -30,6 +30,7 @@ class Pass(data.StructLayout):
     tile : first pass of a row tile: start again at the first vector
     chunk : first pass of a further chunk: go on where the last one ended
     last : last pass of the layer
+    half : which half of the cells' terms it uses, if they keep terms
     """
 
     def __init__(self, config):
@@ -44,6 +45,7 @@ class Pass(data.StructLayout):
                 "tile": 1,
                 "chunk": 1,
                 "last": 1,
+                **({"half": 1} if config.kind.keeps_terms else {}),
             }
         )
 
@@ -97,9 +99,10 @@ class Engine(wiring.Component):
     halt : drop everything
     passes : stream of Pass
     request : ReadRequest to bank 0
-    first, last : first and last plane of a vector, in the cycle of issue
+    first, last : first and last beat of a vector, in the cycle of issue
     push, vector, destination : records of a vector, in its first cycle
     running : a pass is being issued
+    ended : pulse in the last cycle of every pass
     finished : pulse in the last cycle of the layer's last pass
     address_error : sticky until ``start``: a read or write beyond the activation memory
     tap_write, tap_write_address, tap_write_data : host
@@ -123,6 +126,7 @@ class Engine(wiring.Component):
                 "vector": Out(struct(vector_layout(config))),
                 "destination": Out(Destination(config)),
                 "running": Out(1),
+                "ended": Out(1),
                 "finished": Out(1),
                 "address_error": Out(1),
                 "tap_write": In(1),
@@ -195,10 +199,10 @@ class Engine(wiring.Component):
         work = Signal(Pass(config))
         remaining = Signal.like(work.count)
         index = Signal(ceil_log2(config.accumulator_depth))
-        phase = Signal(5)
+        phase = Signal(7)
         running = Signal()
         fresh = Signal()  # first vector of the pass
-        time = Signal(5)
+        time = Signal(7)
         m.d.comb += time.eq(Mux(work.sum_last, layer.last_time, layer.time))
         # Both flags are found one cycle early, or the handshake would wait for their comparisons.
         vector_ends = Signal()
@@ -209,6 +213,7 @@ class Engine(wiring.Component):
             pass_ends.eq(vector_ends & last_vector),
             self.passes.ready.eq(~running | pass_ends),
             self.running.eq(running),
+            self.ended.eq(pass_ends),
             self.finished.eq(pass_ends & work.last),
         ]
         with m.If(running):
@@ -264,7 +269,7 @@ class Engine(wiring.Component):
         m.d.comb += [
             self.push.eq(running & (phase == 0)),
             self.first.eq(running & (phase == 0)),
-            self.last.eq(running & (phase + 1 == layer.planes)),
+            self.last.eq(running & (phase + 1 == layer.beats)),
             self.vector.index.eq(index),
             self.vector.sum_first.eq(work.sum_first),
             self.vector.sum_last.eq(work.sum_last),
@@ -288,8 +293,8 @@ class Engine(wiring.Component):
                 {
                     "tap": 1,
                     "residual": 1,
-                    "step": 5,
-                    "swap": 1,
+                    "step": phase.shape(),
+                    "token": 1,
                     "absent": 1,
                     "phase": phase_of_word.shape(),
                 }
@@ -297,7 +302,7 @@ class Engine(wiring.Component):
         )
         base1 = Signal(signed(ADDRESS_WIDTH))
         y1, x1 = Signal.like(here.y, name="y1"), Signal.like(here.x, name="x1")
-        residual_word = Signal(5)
+        residual_word = Signal.like(phase)
         m.d.comb += residual_word.eq(phase - segments)
         residual_block = block + residual_word
         is_tap = phase < segments
@@ -308,7 +313,7 @@ class Engine(wiring.Component):
                 & ~is_tap & (phase < segments + words_per_tile)
             ),
             stage1.step.eq(Mux(is_tap, phase, residual_word)),
-            stage1.swap.eq(fresh),
+            stage1.token.eq(work.half if config.kind.keeps_terms else fresh),
             stage1.absent.eq(
                 (residual_block < layer.residual_low) | (residual_block >= layer.residual_high)
             ),
@@ -361,7 +366,7 @@ class Engine(wiring.Component):
             self.request.pad.eq(pad),
             self.request.load.eq(stage3.tap),
             self.request.segment.eq(stage3.step),
-            self.request.swap.eq(stage3.tap & stage3.swap),
+            self.request.token.eq(stage3.tap & stage3.token),
             self.request.residual.eq(stage3.residual),
             self.request.word.eq(stage3.step),
             self.request.phase.eq(stage3.phase),

@@ -4,7 +4,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch import PASS
-from termac.arch.timing import offer_read, swap_to_shift
+from termac.arch.cells import TERMS, TERMS_AHEAD
+from termac.arch.timing import offer_read, swap_to_shift, tile_words
 
 from termac_hw.descriptor import Descriptor
 from termac_hw.engine import Pass
@@ -15,12 +16,17 @@ __all__ = ["Loader"]
 
 
 class Loader(wiring.Component):
-    """Loads the weights of the next pass into the shadow registers and announces the pass.
+    """Loads the weights of the next pass into the cells and announces the pass.
 
     The shadow registers are free once the swap token of the running pass has left the last row of
     a group; a cell may take its shadow weight as soon as its row has been shifted through. Both
     are known distances, so the interlock is a counter: passes follow each other after
-    ``max(count * time, 2 C + S / shared_rows - 1)`` cycles.
+    ``max(count * time, reload_cycles)`` cycles.
+
+    Cells that keep terms take them one after the other, C words each, into the half of their
+    memory that the running pass does not use; it is free when the running pass has begun
+    everywhere. Passes of more terms than half the memory use all of it: the next terms wait until
+    the last vector is through.
 
     Members
     -------
@@ -28,6 +34,7 @@ class Loader(wiring.Component):
     record_address, record : read port of the program memory, data two cycles later
     request : WeightRequest to the weight bank of group 0
     passes : stream of Pass to the engine
+    ended : from the engine: last cycle of a pass
     address_error : sticky until ``start``: a weight, tap, parameter or record out of its memory
     """
 
@@ -44,6 +51,7 @@ class Loader(wiring.Component):
                 "record": In(PASS.width),
                 "request": Out(WeightRequest(config)),
                 "passes": Out(stream.Signature(Pass(config))),
+                **({"ended": In(1)} if config.kind.keeps_terms else {}),
                 "address_error": Out(1),
             }
         )
@@ -67,9 +75,26 @@ class Loader(wiring.Component):
         last_tile = tile + 1 == layer.row_tiles
 
         address = Signal(21)
-        count = Signal(range(columns + 1))
-        hold = Signal(range(swap_to_shift(config) + 1))
         item = self.passes.payload
+        hold = Signal(range(swap_to_shift(config) + 1))
+        # Words of the tile: already read, to be offered after, in all.
+        keeps_terms = config.kind.keeps_terms
+        count = Signal(range(tile_words(config, TERMS) + 1))
+        words, offer = Signal.like(count), Signal.like(count)
+        m.d.sync += [words.eq(columns), offer.eq(offer_read(config, 1) - 1)]
+        if keeps_terms:
+            column, place = Signal(range(columns)), Signal(range(TERMS))
+            deep, busy = Signal(), Signal()
+            m.d.sync += [
+                words.eq(columns * layer.terms),
+                offer.eq(columns * layer.terms + (offer_read(config, 1) - columns - 1)),
+                deep.eq(layer.terms > TERMS_AHEAD),
+            ]
+            m.d.comb += [
+                self.request.place.eq(place),
+                self.request.store.eq(column == columns - 1),
+            ]
+        ahead = ~busy if keeps_terms else 1
         m.d.comb += [
             self.record_address.eq(record_address),
             item.count.eq(Mux(last_chunk, remaining, depth)),
@@ -80,6 +105,9 @@ class Loader(wiring.Component):
         ]
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
+        if keeps_terms:
+            with m.If(busy & self.ended):
+                m.d.sync += [busy.eq(0), hold.eq(swap_to_shift(config))]
 
         offered = Signal()
         reading = Signal()
@@ -101,6 +129,7 @@ class Loader(wiring.Component):
                     new_tile.eq(1),
                     new_chunk.eq(0),
                     hold.eq(0),
+                    *([busy.eq(0), item.half.eq(0)] if keeps_terms else []),
                     self.address_error.eq(0),
                 ]
                 m.next = "RECORD"
@@ -109,6 +138,8 @@ class Loader(wiring.Component):
             with m.State("WAIT"):
                 m.next = "DECODE"
             with m.State("DECODE"):
+                if keeps_terms:
+                    m.d.sync += [column.eq(0), place.eq(Mux(item.half, TERMS_AHEAD, 0))]
                 m.d.sync += [
                     address.eq(base + record.weights),
                     count.eq(0),
@@ -126,16 +157,22 @@ class Loader(wiring.Component):
                 m.next = "SHIFT"
             with m.State("SHIFT"):
                 # The last word is in its cell just when the swap token of the pass gets there.
-                m.d.comb += reading.eq((count != columns) & ((count != 0) | (hold == 0)))
+                m.d.comb += reading.eq((count != words) & ((count != 0) | ((hold == 0) & ahead)))
                 with m.If(reading):
                     m.d.sync += [address.eq(address + 1), count.eq(count + 1)]
-                    with m.If(count == offer_read(config) - 1):
+                    if keeps_terms:
+                        m.d.sync += column.eq(column + 1)
+                        with m.If(self.request.store):
+                            m.d.sync += [column.eq(0), place.eq(place + 1)]
+                    with m.If(count == offer):
                         m.d.sync += offered.eq(1)
                     with m.If(address >= config.weight_depth):
                         m.d.sync += self.address_error.eq(1)
                 with m.If(offered & self.passes.ready):
                     m.d.sync += [offered.eq(0), hold.eq(swap_to_shift(config))]
-                with m.If((count == columns) & (~offered | self.passes.ready)):
+                    if keeps_terms:
+                        m.d.sync += [busy.eq(deep), item.half.eq(~item.half & ~deep)]
+                with m.If((count == words) & (~offered | self.passes.ready)):
                     m.next = "NEXT"
                 with m.If(self.halt):
                     m.d.sync += offered.eq(0)

@@ -3,7 +3,9 @@
 from amaranth.hdl import Cat, Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 from termac.arch import Config
+from termac.arch.cells import TERMS
 
 from termac_hw.cells import cell_kind
 from termac_hw.emit import place
@@ -14,15 +16,16 @@ __all__ = ["RowGroup"]
 class RowGroup(wiring.Component):
     """C cells in a chain; partial sums and shadow weights travel right, lanes travel down.
 
-    Latency: if column c gets its bits of a plane in cycle t+c, ``sums`` of that plane is valid in
+    Latency: if column c gets its lanes of a beat in cycle t+c, ``sums`` of that beat is valid in
     cycle t+C+2; ``lanes_out`` is ``lanes_in`` one cycle later. C cycles of ``shift`` fill the
     shadow registers; the word of the first one ends in column C-1.
 
     Members
     -------
-    lanes_in, lanes_out : C x (alpha + 1) bits
+    lanes_in, lanes_out : C lane bundles
         Lane bundle of each column; column 0 lowest.
     shift : 1
+    store, place : if cells keep terms: store the shifted words as term number ``place``
     weights : shared_rows x weight_width bits
         Enters column 0 while ``shift`` is high; row 0 of the group lowest.
     sums : shared_rows x signed(sum_width)
@@ -32,12 +35,14 @@ class RowGroup(wiring.Component):
 
     def __init__(self, config: Config):
         self.config = config
+        keeps_terms = config.kind.keeps_terms
         lanes_width = config.columns * cell_kind(config.cell).lane_bundle_width(config)
         super().__init__(
             {
                 "lanes_in": In(lanes_width),
                 "lanes_out": Out(lanes_width),
                 "shift": In(1),
+                **({"store": In(1), "place": In(ceil_log2(TERMS))} if keeps_terms else {}),
                 "weights": In(config.shared_rows * config.weight_width),
                 "sums": Out(data.ArrayLayout(signed(config.sum_width), config.shared_rows)),
             }
@@ -59,6 +64,8 @@ class RowGroup(wiring.Component):
                 cell.weight_in.eq(weights),
                 cell.sum_in.eq(sums),
             ]
+            if config.kind.keeps_terms:
+                m.d.comb += [cell.store.eq(self.store), cell.place.eq(self.place)]
             lanes_out.append(cell.lanes_out)
             weights, sums = cell.weight_out, cell.sum_out
         m.d.comb += [self.lanes_out.eq(Cat(lanes_out)), self.sums.eq(sums)]

@@ -6,8 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from termac.arch import DESCRIPTOR_WORDS, HEADER, PASS, TABLE_ENTRIES, Opcode
+from termac.arch.cells import DATA_TERMS, TERMS
 from termac.arch.registers import LOG_ENTRIES, ErrorCode
-from termac.arch.timing import drain_cycles
+from termac.arch.timing import drain_cycles, most_beats
 
 from termac_hw.descriptor import Descriptor
 from termac_hw.layouts import struct
@@ -175,12 +176,12 @@ class Sequencer(wiring.Component):
                 shortest = config.segments
                 with_residual = config.segments + config.words_per_tile
                 with m.If(
-                    (layer.planes == 0)
-                    | (layer.planes > 8)
+                    (layer.beats == 0)
+                    | (layer.beats > most_beats(config))
                     | (layer.time < shortest)
-                    | (layer.time < layer.planes)
+                    | (layer.time < layer.beats)
                     | (layer.last_time < shortest)
-                    | (layer.last_time < layer.planes)
+                    | (layer.last_time < layer.beats)
                     | (layer.residual & (layer.last_time < with_residual))
                     | (layer.row_tiles == 0)
                     | (layer.passes == 0)
@@ -189,6 +190,19 @@ class Sequencer(wiring.Component):
                     | (layer.out_blocks == 0)
                 ):
                     m.d.comb += fail(ErrorCode.GEOMETRY)
+                wrong = []
+                if config.kind.keeps_terms:
+                    wrong += [layer.terms == 0, layer.terms > TERMS]
+                if config.kind.splits_data:
+                    wrong += [layer.data_terms == 0, layer.data_terms > DATA_TERMS]
+                    wrong.append(layer.beats != layer.terms * layer.data_terms)
+                elif config.kind.keeps_terms:
+                    wrong.append(layer.beats != layer.terms)
+                elif config.kind.serial_sums:
+                    wrong.append(layer.beats != 8)
+                if wrong:
+                    with m.If(Cat(wrong).any()):
+                        m.d.comb += fail(ErrorCode.BUDGET)
                 with m.If(
                     layer.residual & (layer.table + 2 * TABLE_ENTRIES > config.program_depth)
                 ):

@@ -5,15 +5,26 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
+from termac.arch.cells import TERMS
 
 __all__ = ["WeightBank", "WeightRequest"]
 
 
 class WeightRequest(data.StructLayout):
-    """Read of one weight word: ``address`` and ``valid``."""
+    """Read of one weight word.
+
+    Members
+    -------
+    address, valid
+    store : with the last word of a term, if cells keep terms: store it
+    place : where, among the terms of a cell
+    """
 
     def __init__(self, config):
-        super().__init__({"address": ceil_log2(config.weight_depth), "valid": 1})
+        members = {"address": ceil_log2(config.weight_depth), "valid": 1}
+        if config.kind.keeps_terms:
+            members |= {"store": 1, "place": ceil_log2(TERMS)}
+        super().__init__(members)
 
 
 class WeightBank(wiring.Component):
@@ -29,6 +40,8 @@ class WeightBank(wiring.Component):
         From the loader or the previous bank; to the next bank, S/shared_rows cycles later.
     shift, weights
         To the array, ``LATENCY`` cycles after ``request``: shift enable and S weights.
+    store, place
+        One cycle after the last of the C shifts of a term: store what is shifted, and where.
     host_write, host_address, host_data
         Write port of the host.
     """
@@ -40,12 +53,14 @@ class WeightBank(wiring.Component):
         self.config = config
         self.request_layout = WeightRequest(config)
         width = config.segments * config.weight_width
+        keeps_terms = config.kind.keeps_terms
         super().__init__(
             {
                 "request": In(self.request_layout),
                 "request_out": Out(self.request_layout),
                 "shift": Out(1),
                 "weights": Out(width),
+                **({"store": Out(1), "place": Out(ceil_log2(TERMS))} if keeps_terms else {}),
                 "host_write": In(1),
                 "host_address": In(ceil_log2(config.weight_depth)),
                 "host_data": In(width),
@@ -84,4 +99,11 @@ class WeightBank(wiring.Component):
             sent.eq(stored),
         ]
         m.d.comb += [self.weights.eq(sent), self.shift.eq(valid[-1])]
+        if config.kind.keeps_terms:
+            order = Cat(self.request.store & self.request.valid, self.request.place)
+            for stage in range(self.LATENCY + 1):
+                later = Signal(order.shape(), name=f"store_{stage}")
+                m.d.sync += later.eq(order)
+                order = later
+            m.d.comb += [self.store.eq(order[0]), self.place.eq(order[1:])]
         return m

@@ -353,7 +353,7 @@ def _faults(image):
         yield f"opcode {opcode}", change(0, opcode=opcode), ErrorCode.OPCODE, 0
     yield "no end", {1 + count * DESCRIPTOR_WORDS: 0}, ErrorCode.OPCODE, count
     for values in (
-        {"planes": 0}, {"planes": 9}, {"time": config.segments - 1},
+        {"beats": 0}, {"beats": 9}, {"time": config.segments - 1},
         {"last_time": config.segments - 1}, {"row_tiles": 0}, {"passes": 0}, {"vectors": 0},
         {"out_width": 0}, {"out_blocks": 0},
     ):  # fmt: skip

@@ -13,12 +13,12 @@ from termac.arch.timing import LayerTiming, layer_cycles, program_cycles
 __all__ = ["decode_timings", "part_cycles", "predict", "vector_times"]
 
 
-def vector_times(config: Config, *, bits: int, residual: bool) -> tuple[int, int]:
+def vector_times(config: Config, *, beats: int, residual: bool) -> tuple[int, int]:
     """Cycles per vector: of a pass, and of a pass that completes sums.
 
     The latter also reads the residual words of the vector and waits for their additions.
     """
-    time = max(bits, config.segments)
+    time = max(beats, config.segments)
     return time, max(time, config.segments + config.words_per_tile) if residual else time
 
 
@@ -28,11 +28,12 @@ def part_cycles(
     row_tiles: int,
     vectors: int,
     passes: Sequence[int],
-    bits: int,
+    beats: int,
+    terms: int,
     residual: bool,
 ) -> int:
     """Cycles of one descriptor. ``passes``: per position of the pooling window."""
-    time, last_time = vector_times(config, bits=bits, residual=residual)
+    time, last_time = vector_times(config, beats=beats, residual=residual)
     last = [number == count - 1 for count in passes for number in range(count)]
     return layer_cycles(
         config,
@@ -40,6 +41,7 @@ def part_cycles(
             row_tiles=row_tiles,
             vectors=vectors,
             last=last,
+            terms=terms,
             time=time,
             last_time=last_time,
             residual=residual,
@@ -61,6 +63,7 @@ def decode_timings(program: NDArray[np.uint32]) -> list[LayerTiming]:
                 row_tiles=values["row_tiles"],
                 vectors=values["vectors"],
                 last=[bool(PASS.unpack_one(record)["sum_last"]) for record in records],
+                terms=values["terms"],
                 time=values["time"],
                 last_time=values["last_time"],
                 residual=bool(values["residual"]),

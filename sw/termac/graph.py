@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Add", "AvgPool", "Conv", "Graph", "MaxPool", "Node", "Shortcut", "Tensor"]
+__all__ = ["Add", "AvgPool", "Conv", "Graph", "MaxPool", "Node", "Shortcut", "Tensor", "Terms"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,29 @@ class Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a convolution is to be split into terms, for arrays whose cells keep terms.
+
+    H. T. Kung, B. McDanel, S. Q. Zhang, "Term Quantization: Furthering Quantization at Run Time on
+    Quantized DNNs", SC 2020.
+
+    Parameters
+    ----------
+    weights : terms of a group of weights that one pass holds, 1..16
+    exponents : powers of two of the beats, never rising, down to 0 in steps of 0 or 1; a term is
+        at the power of its beat or twice that. Empty: terms have exponents of their own.
+    data : 0: whole activations count; else the largest ``data`` terms of every activation less its
+        zero point, 1..4. Changes the result.
+    encoding : of the activations, ``"naf"`` or ``"hese"``
+    """
+
+    weights: int
+    exponents: tuple[int, ...] = ()
+    data: int = 0
+    encoding: str = "naf"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conv:
     """Convolution, or a fully connected layer as a convolution over the whole input.
 
@@ -54,7 +77,8 @@ class Conv:
     name : str
         Also the name of the output tensor.
     input : str
-    weights : int8 [out_channels, kernel_height, kernel_width, in_channels]
+    weights : int8 or int16 [out_channels, kernel_height, kernel_width, in_channels]
+        Within +-255; more than int8 holds only where ``terms`` says how.
     bias : int32 [out_channels], in units of input scale * weight scale (no zero point folded in)
     multiplier : int32 [out_channels], 0 .. 2**31-1
     shift : int [out_channels], 0..31, right shift
@@ -62,6 +86,7 @@ class Conv:
     padding : (top, left, bottom, right)
     low, high : clamp of the stored value (fused ReLU included)
     weight_scale : float64 [out_channels], for reports only
+    terms : how to split it, where cells keep terms; None: whatever loses nothing
     """
 
     name: str
@@ -75,6 +100,7 @@ class Conv:
     low: int
     high: int
     weight_scale: NDArray[np.float64] | None = None
+    terms: Terms | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ImageError
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, Terms
 
 __all__ = ["load_graph", "save_graph"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the document; other versions are refused."""
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Conv, Add, MaxPool, AvgPool, Shortcut)
 }
 _ARRAYS = {
-    "weights": np.int8,
+    "weights": np.int16,
     "bias": np.int32,
     "multiplier": np.int32,
     "shift": np.int32,
@@ -45,7 +45,9 @@ def save_graph(graph: Graph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
                     key = f"{index:04d}.{field.name}"
                     arrays[key] = np.ascontiguousarray(value, _ARRAYS[field.name])
                     record[field.name] = key
-            else:
+            elif isinstance(value, Terms):
+                record[field.name] = {key: _plain(part) for key, part in vars(value).items()}
+            elif value is not None:
                 record[field.name] = _plain(value)
         nodes.append(record)
     document = {
@@ -129,6 +131,14 @@ def _tensor(record: Mapping[str, Any]) -> Tensor:
     return Tensor(record["name"], (height, width, channels), scale, zero_point, bits)
 
 
+def _terms(record: Mapping[str, Any]) -> Terms:
+    weights, data = _integers((record["weights"], record["data"]))
+    exponents, encoding = _integers(record["exponents"]), record["encoding"]
+    if not isinstance(encoding, str):
+        raise ValueError(f"string expected, not {encoding!r}")
+    return Terms(weights=weights, exponents=exponents, data=data, encoding=encoding)
+
+
 def _node(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Node:
     kind = _KINDS.get(record["kind"])
     if kind is None:
@@ -142,6 +152,9 @@ def _node(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Node
             values[name] = np.asarray(arrays[record[name]])
             if values[name].dtype != _ARRAYS[name]:
                 raise ValueError(f"array {record[name]!r} is of type {values[name].dtype}")
+            continue
+        if name == "terms":
+            values[name] = _terms(record[name]) if name in record else None
             continue
         value = record[name]
         if isinstance(value, list):

@@ -33,7 +33,7 @@ from termac.summary import summary_rows, summary_text
 
 __all__ = ["FORMAT", "read_image", "save_image"]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder; other versions are refused."""
 
 _COUNTS = (

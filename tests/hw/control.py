@@ -57,7 +57,8 @@ class Layer:
         return LayerTiming(
             row_tiles=f["row_tiles"], vectors=f["vectors"],
             last=[bool(p["sum_last"]) for p in self.passes],
-            time=f["time"], last_time=f["last_time"], residual=bool(f["residual"]),
+            terms=f.get("terms", 0), time=f["time"], last_time=f["last_time"],
+            residual=bool(f["residual"]),
         )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def random_layer(config, rng: random.Random) -> Layer:
     origin_y, origin_x = rng.randint(-2, 0), rng.randint(-2, 0)
     base = 20
     fields = {
-        "opcode": Opcode.LAYER, "planes": planes, "time": max(planes, segments) + rng.randrange(2),
+        "opcode": Opcode.LAYER, "beats": planes, "time": max(planes, segments) + rng.randrange(2),
         "last_time": max(planes, segments + config.words_per_tile) + rng.randrange(2),
         "align": 8 - rng.randint(1, 8), "residual": residual,
         "row_tiles": rng.randint(1, 3), "passes": len(passes),

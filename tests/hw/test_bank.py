@@ -55,7 +55,7 @@ def test_planes_reach_the_column_after_the_latency(lanes, segments):
                 load = step < segments
                 ctx.set(bank.request, {
                     "address": (address + step) % 32, "pad": is_pad, "load": load,
-                    "segment": step % segments, "swap": swap,
+                    "segment": step % segments, "token": swap,
                     "residual": 0, "word": 0, "phase": 0,
                 })  # fmt: skip
                 if load:
@@ -106,7 +106,7 @@ def test_residual_slice_and_its_padding():
         await fill(ctx, bank, [0x11223344 + i for i in range(32)])
         ctx.set(bank.pad, 0x55)
         ctx.set(bank.residual_pad, 0xAA)
-        base = {"load": 0, "segment": 0, "swap": 0, "word": 0, "phase": 0}
+        base = {"load": 0, "segment": 0, "token": 0, "word": 0, "phase": 0}
         for pad, residual, data in ((0, 1, 0x11223349), (1, 1, 0xAAAAAAAA), (0, 0, None)):
             ctx.set(bank.request, base | {"address": 5, "pad": pad, "residual": residual})
             await ctx.tick().repeat(bank.LATENCY)

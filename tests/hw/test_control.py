@@ -6,11 +6,11 @@ import pytest
 from amaranth.sim import Simulator
 from termac.arch.registers import ErrorCode
 from termac.arch.timing import (
-    FEED_LATENCY,
     ISSUE_LATENCY,
     PROGRAM_OVERHEAD,
     WEIGHT_LATENCY,
     drain_cycles,
+    feed_latency,
     layer_cycles,
     program_cycles,
     reload_cycles,
@@ -118,7 +118,7 @@ def test_reads_and_cycles_of_random_programs(name, seed):
         request = control.engine.request
         if ctx.get(request.load):
             address = None if ctx.get(request.pad) else ctx.get(request.address)
-            reads.append(("tap", address, ctx.get(request.segment), bool(ctx.get(request.swap))))
+            reads.append(("tap", address, ctx.get(request.segment), bool(ctx.get(request.token))))
         if ctx.get(request.residual):
             address = None if ctx.get(request.pad) else ctx.get(request.address)
             reads.append(("residual", address, ctx.get(request.word), False))
@@ -173,14 +173,14 @@ def test_weights_never_shift_before_the_swap_has_left():
     assert len(weights) == passes * config.columns
     for index in range(1, passes):
         assert swaps[index] - swaps[index - 1] == max(
-            reload_cycles(config),
+            reload_cycles(config, 0),
             layer.fields["last_time" if layer.passes[(index - 1) % len(layer.passes)]["sum_last"]
                          else "time"],
         )  # fmt: skip
         assert weights[index * config.columns] >= swaps[index - 1] + swap_to_shift(config)
         # Complete when the first cell swaps: the last word shifts before the token is there.
         assert weights[(index + 1) * config.columns - 1] + WEIGHT_LATENCY < (
-            swaps[index] + ISSUE_LATENCY + FEED_LATENCY
+            swaps[index] + ISSUE_LATENCY + feed_latency(config)
         )
 
 
@@ -192,8 +192,8 @@ def broken(field, value):
 
 
 ERRORS = {
-    "planes 0": (broken("planes", 0), ErrorCode.GEOMETRY),
-    "planes 9": (broken("planes", 9), ErrorCode.GEOMETRY),
+    "no beats": (broken("beats", 0), ErrorCode.GEOMETRY),
+    "9 beats": (broken("beats", 9), ErrorCode.GEOMETRY),
     "time below S": (broken("time", 3), ErrorCode.GEOMETRY),
     "no passes": (broken("passes", 0), ErrorCode.GEOMETRY),
     "no row tiles": (broken("row_tiles", 0), ErrorCode.GEOMETRY),

@@ -115,9 +115,9 @@ class Interpreter:
         config = self.config
         segments, width = config.segments, config.word_bytes
         per_word, per_tile = config.tiles_per_word, config.words_per_tile
-        assert 1 <= d["planes"] <= 8
-        assert d["time"] >= max(d["planes"], segments)
-        assert d["last_time"] >= max(d["planes"], segments)
+        assert 1 <= d["beats"] <= 8
+        assert d["time"] >= max(d["beats"], segments)
+        assert d["last_time"] >= max(d["beats"], segments)
         assert not d["residual"] or d["last_time"] >= segments + per_tile
         vector = np.arange(d["vectors"])
         line, column = np.divmod(vector, d["out_width"])
@@ -150,7 +150,7 @@ class Interpreter:
                     outside = (y < 0) | (y >= d["in_height"]) | (x < 0) | (x >= d["in_width"])
                     address = origin + moved * d["in_tile"] + tap["offset"]
                     words = self._fetch(address, outside | (not tap["valid"]), d["pad"])
-                    fetched.append(words >> np.int8(8 - d["planes"]))
+                    fetched.append(words >> np.int8(8 - d["beats"]))
                 data = np.stack(fetched, axis=1).astype(np.int64)  # [vectors, S, W]
                 c = np.arange(config.columns)
                 byte = c // segments * config.lanes + lane  # [rows, columns]

@@ -140,7 +140,7 @@ def test_other_config_and_format_are_refused(image, tmp_path):
         load_image(folder, CONFIGS[1])
     manifest = json.loads((folder / "manifest.json").read_text())
     for change, match in (
-        ({"format": 99}, "image format is 99, this version reads 2"),
+        ({"format": 99}, "image format is 99, this version reads 3"),
         ({"config": {**manifest["config"], "rows": 12}}, "disagree|damaged"),
         ({"layers": None}, "damaged"),
         ({"sha256": {"../secret": "0"}}, "no plain file name"),

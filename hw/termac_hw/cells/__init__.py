@@ -1,20 +1,37 @@
 """The cells an array can be built of.
 
-A cell brings its lane bundle and its row end; :mod:`termac_hw.row` and :mod:`termac_hw.array` are
-generic over them. ``config.cell`` names the one to build. The contract of a cell and of a row end
-is that of :mod:`termac_hw.cells.bit_plane`: same ports, same latencies.
+A cell brings its lane bundle, the feeder that fills it, and its row end;
+:mod:`termac_hw.bank`, :mod:`termac_hw.row` and :mod:`termac_hw.array` are generic over them.
+``config.cell`` names the one to build; what software must know of it is in
+:mod:`termac.arch.cells`.
+
+Contract, in cycles: ``lanes_out`` is ``lanes_in`` one cycle later. A beat on ``lanes_in`` in cycle
+t meets ``sum_in`` of t+2 and is on ``sum_out`` in t+3. A feeder shows the first beat of a word in
+the cycle after ``load``, the others in those that follow, until the next load.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.lib.wiring import Component
 from termac.arch import Config
+from termac.arch.cells import DOUBLES
 from termac.errors import ConfigError
 
-from termac_hw.cells import bit_plane
+from termac_hw.cells import bit_plane, term
 
-__all__ = ["CellKind", "cell_kind", "cell_names"]
+__all__ = ["ROW_SETTINGS", "SETTINGS", "CellKind", "cell_kind", "cell_names", "connect_settings"]
+
+SETTINGS = {"clear": 1, "terms": 5, "data_terms": 3, "hese": 1}
+"""Ports, with their widths, through which feeders and encoders may be told about a layer.
+
+``clear`` is a pulse before a layer starts; the others are fields of the layer descriptor.
+"""
+
+ROW_SETTINGS = {"clear": 1, "doubles": DOUBLES}
+"""The same for the row ends."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +40,30 @@ class CellKind:
 
     Members
     -------
-    Cell, RowEnd : component classes, built from the configuration alone
+    Cell, Feeder, RowEnd : component classes, built from the configuration alone
     lane_bundle_width : bits of ``lanes_in`` of one column, as a function of the configuration
+    Encoder : component class between a bank's words and its feeders, if there is one
+    settings : names of :data:`SETTINGS` that feeder or encoder take
+    row_settings : names of :data:`ROW_SETTINGS` that the row ends take; with ``doubles``, a row end
+        has a port ``double``, valid with its beat
     """
 
     Cell: Callable[[Config], Component]
+    Feeder: Callable[[Config], Component]
     RowEnd: Callable[[Config], Component]
     lane_bundle_width: Callable[[Config], int]
+    Encoder: Callable[[Config], Component] | None = None
+    settings: tuple[str, ...] = ()
+    row_settings: tuple[str, ...] = ()
 
 
 _KINDS = {
     "bit_plane": CellKind(
-        bit_plane.BitPlaneCell, bit_plane.RowEnd, bit_plane.lane_bundle_width
+        bit_plane.BitPlaneCell, bit_plane.Feeder, bit_plane.RowEnd, bit_plane.lane_bundle_width,
+    ),
+    "term": CellKind(
+        term.TermCell, term.Feeder, term.RowEnd, term.lane_bundle_width,
+        row_settings=("doubles",),
     ),
 }  # fmt: skip
 
@@ -56,3 +85,10 @@ def cell_kind(name: str) -> CellKind:
         return _KINDS[name]
     except KeyError:
         raise ConfigError(f"no cell named {name!r}; cells: {', '.join(cell_names())}") from None
+
+
+def connect_settings(m, parent, child):
+    """Hand on those settings that the child has a port for; the parent has the same ports."""
+    for name in SETTINGS:
+        if name in child.signature.members:
+            m.d.comb += getattr(child, name).eq(getattr(parent, name))

@@ -13,7 +13,7 @@ from termac.arch import Config, weight_layout
 
 from termac_hw.layouts import struct
 
-__all__ = ["BitPlaneCell", "RowEnd", "lane_bundle_width"]
+__all__ = ["BitPlaneCell", "Feeder", "RowEnd", "lane_bundle_width"]
 
 
 def lane_bundle_width(config: Config) -> int:
@@ -116,6 +116,45 @@ class BitPlaneCell(wiring.Component):
     def _gated_add(self, m, addend, value, enable, suffix):
         """The addend, plus the value if enabled."""
         return addend + (value & enable.replicate(len(value)).as_signed())
+
+
+class Feeder(wiring.Component):
+    """Serializes the lanes of one column, most significant plane first.
+
+    Bytes rotate; what comes after the last plane of a vector is ignored at the row ends.
+
+    Members
+    -------
+    load, token, word : 1, 1, alpha bytes
+        A word arrives; it is the first of a pass: send the swap token with its first plane.
+    lanes : alpha + 1 bits
+    """
+
+    module_name = "termac_feeder"
+
+    def __init__(self, config: Config):
+        self.config = config
+        super().__init__(
+            {
+                "load": In(1),
+                "token": In(1),
+                "word": In(8 * config.lanes),
+                "lanes": Out(lane_bundle_width(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        swap = Signal()
+        m.d.sync += swap.eq(self.load & self.token)
+        bits = []
+        for lane in range(self.config.lanes):
+            serial = Signal(8, name=f"serial_{lane}", reset_less=True)
+            byte = self.word[8 * lane : 8 * lane + 8]
+            m.d.sync += serial.eq(Mux(self.load, byte, serial.rotate_left(1)))
+            bits.append(serial[7])
+        m.d.comb += self.lanes.eq(Cat(bits, swap))
+        return m
 
 
 class RowEnd(wiring.Component):

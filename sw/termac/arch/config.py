@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 
+from termac.arch.cells import CELLS, INTERLEAVED, Cell
+from termac.arch.program import weight_layout
 from termac.errors import ConfigError
 
 __all__ = ["Config", "load_config", "preset_names"]
@@ -23,7 +25,8 @@ class Config:
     name : str
         Name of the preset; not part of the hash.
     cell : str
-        Cell of the array. ``"bit_plane"``: one bit plane of the activations per cycle.
+        Cell of the array: ``"bit_plane"``, ``"bit_serial"``, ``"term"`` or ``"term_pair"``; see
+        :mod:`termac.arch.cells`.
     rows : int
         Rows R of the array: output channels of a tile. A multiple of ``segments``.
     columns : int
@@ -33,7 +36,7 @@ class Config:
     segments : int
         Segments S, 4 or 8: words read for one vector; the shortest vector time.
     shared_rows : int
-        Neighbouring rows that share one lane register: 1 or 2.
+        Neighbouring rows that share one lane register: 1, 2, 4 or 8, at most ``segments``.
     activation_depth : int
         Words of the activation memory; a word is ``word_bytes`` bytes.
     weight_depth : int
@@ -82,10 +85,14 @@ class Config:
                     field.name,
                     "a positive integer",
                 )
-        check(self.cell == "bit_plane", "cell", "'bit_plane'")
+        check(self.cell in CELLS, "cell", "one of " + ", ".join(map(repr, CELLS)))
         check(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
         check(self.segments in (4, 8), "segments", "4 or 8")
-        check(self.shared_rows in (1, 2), "shared_rows", "1 or 2")
+        check(
+            self.shared_rows in (1, 2, 4, 8) and self.shared_rows <= self.segments,
+            "shared_rows",
+            f"1, 2, 4 or 8, and at most segments={self.segments}",
+        )
         check(self.rows % self.segments == 0, "rows", f"a multiple of segments={self.segments}")
         check(
             self.columns % self.segments == 0, "columns", f"a multiple of segments={self.segments}"
@@ -121,6 +128,11 @@ class Config:
         check(self.program_depth >= 64, "program_depth", "at least 64")
 
     @property
+    def kind(self) -> Cell:
+        """Traits of the cell."""
+        return CELLS[self.cell]
+
+    @property
     def word_bytes(self) -> int:
         """Bytes W of an activation memory word: lanes * columns / segments."""
         return self.lanes * self.columns // self.segments
@@ -147,18 +159,27 @@ class Config:
 
     @property
     def weight_width(self) -> int:
-        """Bits of a stored weight: value and lane select."""
-        return 8 + self.lane_width
+        """Bits of what one cell gets from one weight word: a weight and its lane, or a term."""
+        return weight_layout(self).width
 
     @property
     def sum_width(self) -> int:
-        """Bits of the partial sum of one bit plane along a row."""
-        return 8 + (self.columns - 1).bit_length()
+        """Bits of the partial sum of one beat along a row."""
+        return INTERLEAVED if self.kind.serial_sums else self._row_width
 
     @property
     def result_width(self) -> int:
-        """Bits of the sum of one vector at the row end, 8 planes accumulated."""
-        return self.sum_width + 8
+        """Bits of the sum of one vector at the row end."""
+        return self._row_width + self.kind.growth
+
+    @property
+    def _row_width(self) -> int:
+        return self.kind.product_width + (self.columns - 1).bit_length()
+
+    @property
+    def result_delay(self) -> int:
+        """Cycles from the last beat of a vector at a row end to its last sum bit."""
+        return self.result_width - 8 if self.kind.serial_sums else 0
 
     @property
     def words_per_tile(self) -> int:

@@ -6,7 +6,7 @@ A program is a list of 32-bit words: one HEADER word, then LAYER descriptors
     for tile in row_tiles:              # R output channels
         for chunk in chunks(vectors):   # up to accumulator_depth output pixels
             for pass in passes:         # one weight tile, S taps
-                for vector in chunk:    # max(planes, S) cycles
+                for vector in chunk:    # max(beats, S) cycles
 
 Pass records lie in the program memory as well; taps have their own memory because one is read
 every cycle. All addresses count memory words, never bytes.
@@ -15,9 +15,12 @@ every cycle. All addresses count memory words, never bytes.
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
-from termac.arch.config import Config
 from termac.arch.layout import Field, Layout
+
+if TYPE_CHECKING:
+    from termac.arch.config import Config
 
 __all__ = [
     "COORDINATE_WIDTH",
@@ -89,8 +92,19 @@ PARAMETER = Layout(
 
 
 def weight_layout(config: Config) -> Layout:
-    """One cell's weight: int8 value and the lane of its combined column that it reads."""
-    return Layout("weight", (Field("value", 8, signed=True), Field("lane", config.lane_width)))
+    """What a cell gets from one weight word: an int8 weight and the lane that it reads, or a term.
+
+    A term of a ``term`` cell is ``+-x[lane]`` or, doubled, ``+-2 x[lane]``; its power of two is
+    that of the beat. One of a ``term_pair`` cell is ``+-2**exponent``.
+    """
+    lane = Field("lane", config.lane_width)
+    if not config.kind.keeps_terms:
+        return Layout("weight", (Field("value", 8, signed=True), lane))
+    sign = Field("negative", 1)
+    used = Field("used", 1, doc="0: no term, whatever else it says")
+    if config.kind.splits_data:
+        return Layout("term", (lane, sign, Field("exponent", 3), used))
+    return Layout("term", (lane, sign, Field("double", 1), used))
 
 
 def _word(*fields: Field) -> Layout:
@@ -100,13 +114,14 @@ def _word(*fields: Field) -> Layout:
 DESCRIPTOR: tuple[Layout, ...] = (
     _word(
         Field("opcode", 4, doc="Opcode.LAYER"),
-        Field("planes", 4, doc="bits of an input activation, 1..8"),
-        Field("time", 5, doc="cycles per vector: max(planes, S)"),
-        Field("last_time", 5, doc="the same in passes with sum_last; >= S + words_per_tile "
+        Field("beats", 7, doc="cycles in which the array works on a vector: bits of an activation "
+              "(bit_plane), 8 (bit_serial), terms (term), terms * data_terms (term_pair)"),
+        Field("time", 7, doc="cycles per vector: max(beats, S)"),
+        Field("last_time", 7, doc="the same in passes with sum_last; >= S + words_per_tile "
               "if the layer has a residual"),
         Field("align", 3, doc="left shift of stored outputs: 8 - output bits"),
         Field("residual", 1, doc="add a residual tensor (tables are loaded first)"),
-        Field("reserved", 10),
+        Field("reserved", 3),
     ),
     _word(
         Field("row_tiles", 16, doc="ceil(output channels / R), at least 1"),
@@ -143,7 +158,10 @@ DESCRIPTOR: tuple[Layout, ...] = (
     ),
     _word(
         Field("weights", 20, doc="first weight word of row tile 0"),
-        Field("reserved", 12),
+        Field("terms", 5, doc="terms that a cell gets per pass, 1..16; 0 if cells keep weights"),
+        Field("data_terms", 3, doc="largest terms of an activation that count, 1..4 (term_pair)"),
+        Field("hese", 1, doc="encode activations by HESE instead of NAF (term_pair)"),
+        Field("reserved", 3),
     ),
     _word(
         Field("weights_tile", 20, doc="weight words from one row tile to the next"),
@@ -187,7 +205,7 @@ DESCRIPTOR: tuple[Layout, ...] = (
     ),
     _word(
         Field("table", 16, doc="program address of 2 x 256 table words: convolution, residual"),
-        Field("reserved", 16),
+        Field("doubles", 16, doc="bit t: double the sum of the vector before beat t (term)"),
     ),
 )  # fmt: skip
 """Words of a layer descriptor. A field name other than ``reserved`` occurs in one word only."""

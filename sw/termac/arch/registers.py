@@ -56,6 +56,7 @@ class ErrorCode(enum.IntEnum):
     ADDRESS = 4
     WATCHDOG = 5
     OVERRUN = 6
+    BUDGET = 7
 
 
 ERROR_TEXT: dict[ErrorCode, str] = {
@@ -67,6 +68,9 @@ ERROR_TEXT: dict[ErrorCode, str] = {
         "a program, weight, parameter, tap or activation address lies outside its memory"
     ),
     ErrorCode.WATCHDOG: "the program took more cycles than the WATCHDOG register allows",
+    ErrorCode.BUDGET: (
+        "the beats of a layer, or its terms, are not what the cells of this accelerator can do"
+    ),
     ErrorCode.OVERRUN: "an output was not written in time; cannot happen in correct hardware",
 }
 """One line for the user per error code."""

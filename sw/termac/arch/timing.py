@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from termac.arch.cells import DATA_TERMS, TERMS, TERMS_AHEAD
 from termac.arch.config import Config
 from termac.arch.program import DESCRIPTOR_WORDS, TABLE_ENTRIES
 
@@ -18,7 +19,9 @@ __all__ = [
     "WEIGHT_LATENCY",
     "LayerTiming",
     "drain_cycles",
+    "feed_latency",
     "layer_cycles",
+    "most_beats",
     "offer_read",
     "program_cycles",
     "reload_cycles",
@@ -26,6 +29,7 @@ __all__ = [
     "residual_spread",
     "row_latency",
     "swap_to_shift",
+    "tile_words",
 ]
 
 ISSUE_LATENCY = 4
@@ -35,13 +39,13 @@ DRAIN_LATENCY = 21
 """From the first result of a vector at a drain to its first byte at the assembling stage."""
 
 FEED_LATENCY = 3
-"""From a read request at a bank to the first plane at the array."""
+"""From a read request at a bank to the first beat at the array, if nothing encodes it."""
 
 WEIGHT_LATENCY = 3
 """From a weight request at a weight bank to the shift that takes the word into the array."""
 
 CELL_LATENCY = 3
-"""From the lanes of a column to its partial sum: lane, bit and sum register."""
+"""From the lanes of a column to its partial sum: lane, product and sum register."""
 
 PROGRAM_OVERHEAD = 3
 """Reading and checking the header."""
@@ -50,9 +54,26 @@ END_OVERHEAD = 3
 """Fetching the END word."""
 
 
+def feed_latency(config: Config) -> int:
+    """From a read request at a bank to the first beat of its word at the array."""
+    return FEED_LATENCY + config.kind.feed_delay
+
+
 def row_latency(config: Config) -> int:
-    """From the issue of a vector to the plane sum of its first plane at the end of row 0."""
-    return ISSUE_LATENCY + FEED_LATENCY + CELL_LATENCY + config.columns - 1
+    """From the issue of a vector to the sum of its first beat at the end of row 0."""
+    return ISSUE_LATENCY + feed_latency(config) + CELL_LATENCY + config.columns - 1
+
+
+def most_beats(config: Config) -> int:
+    """Most beats of a vector."""
+    if not config.kind.keeps_terms:
+        return 8
+    return TERMS * (DATA_TERMS if config.kind.splits_data else 1)
+
+
+def tile_words(config: Config, terms: int) -> int:
+    """Weight words of one tile: one per column, and per term if cells keep terms."""
+    return config.columns * (terms if config.kind.keeps_terms else 1)
 
 
 def swap_to_shift(config: Config) -> int:
@@ -62,22 +83,27 @@ def swap_to_shift(config: Config) -> int:
     below its first row; the shadow registers may shift in the cycle after.
     """
     group = config.segments // config.shared_rows
-    token = ISSUE_LATENCY + FEED_LATENCY + (config.columns - 1) + (group - 1)
+    token = ISSUE_LATENCY + feed_latency(config) + (config.columns - 1) + (group - 1)
     return token + 1 - WEIGHT_LATENCY
 
 
-def offer_read(config: Config) -> int:
+def offer_read(config: Config, terms: int) -> int:
     """Weight reads of a tile after which its pass is offered to the engine.
 
-    The other words are in their cells by the time the pass's swap token reaches the first one: it
-    takes ISSUE_LATENCY + FEED_LATENCY cycles and one for the handshake, a word WEIGHT_LATENCY.
+    The other words are in their cells by the time the pass's first beat reaches the first one: it
+    takes ISSUE_LATENCY + feed_latency cycles and one for the handshake; a word takes
+    WEIGHT_LATENCY, and one more if it is a term to be stored.
     """
-    return max(1, config.columns + WEIGHT_LATENCY - 1 - ISSUE_LATENCY - FEED_LATENCY)
+    lead = ISSUE_LATENCY + feed_latency(config) + 1 - WEIGHT_LATENCY - config.kind.keeps_terms
+    return max(1, tile_words(config, terms) - lead)
 
 
-def reload_cycles(config: Config) -> int:
-    """Shortest time from one pass to the next: swap, then shift C weights through every row."""
-    return swap_to_shift(config) + 1 + offer_read(config)
+def reload_cycles(config: Config, terms: int) -> int:
+    """Shortest time from one pass to the next: its first beat is everywhere, then load a tile.
+
+    Passes of more than TERMS_AHEAD terms take as long after they have *ended*.
+    """
+    return swap_to_shift(config) + 1 + offer_read(config, terms)
 
 
 def drain_cycles(config: Config) -> int:
@@ -85,6 +111,7 @@ def drain_cycles(config: Config) -> int:
     return (
         row_latency(config)
         + config.rows // config.shared_rows
+        + config.result_delay
         + DRAIN_LATENCY
         + 2 * config.segments
         + 8
@@ -98,8 +125,8 @@ def residual_queue_depth(config: Config) -> int:
     array and the requantizer. Reads of a word are at least S + 1 cycles apart.
     """
     wait = (
-        row_latency(config) + 8 + config.rows // config.shared_rows + config.segments
-        + DRAIN_LATENCY
+        row_latency(config) + most_beats(config) + config.rows // config.shared_rows
+        + config.segments + config.result_delay + DRAIN_LATENCY
     )  # fmt: skip
     return max(16, 1 << (wait // (config.segments + 1)).bit_length())
 
@@ -126,6 +153,7 @@ class LayerTiming:
     row_tiles : row tiles
     vectors : output pixels
     last : per pass, whether it completes sums (``PASS.sum_last``)
+    terms : terms of a tile, 0 if cells keep weights
     time, last_time : cycles per vector, otherwise and in passes that complete sums
     residual : operand tables are loaded first
     """
@@ -133,6 +161,7 @@ class LayerTiming:
     row_tiles: int
     vectors: int
     last: Sequence[bool]
+    terms: int
     time: int
     last_time: int
     residual: bool
@@ -141,19 +170,20 @@ class LayerTiming:
 def layer_cycles(config: Config, layer: LayerTiming) -> int:
     """Cycles of one layer, from the fetch of its descriptor to the end of its drain."""
     setup = DESCRIPTOR_WORDS + 4 + ((2 * TABLE_ENTRIES + 2) if layer.residual else 0)
-    fill = 4 + offer_read(config)  # record (two cycles), decode, first tile
-    reload = reload_cycles(config)
+    fill = 4 + offer_read(config, layer.terms)  # record (two cycles), decode, first tile
+    reload = reload_cycles(config, layer.terms)
+    deep = layer.terms > TERMS_AHEAD
     depth = config.accumulator_depth
     full, rest = divmod(layer.vectors, depth)
     passes = 0
     for count, times in ((depth, full), (rest, 1 if rest else 0)):
         for last in layer.last:
             issue = count * (layer.last_time if last else layer.time)
-            passes += times * max(issue, reload)
+            passes += times * (issue + reload if deep else max(issue, reload))
     passes *= layer.row_tiles
     # Nothing is loaded behind the last pass, so it is not held back by the interlock.
     final = (rest or depth) * (layer.last_time if layer.last[-1] else layer.time)
-    passes += final - max(final, reload)
+    passes -= reload if deep else max(final, reload) - final
     return setup + fill + passes + drain_cycles(config)
 
 

@@ -207,7 +207,7 @@ class Assembler:
         source, target = plan.source, plan.target
         block = part.first * config.rows // config.word_bytes  # first output word
         time, last_time = vector_times(
-            config, bits=source.tensor.bits, residual=layer.residual is not None
+            config, beats=source.tensor.bits, residual=layer.residual is not None
         )
         origin = _origin(plan)
         weights, weights_tile, offsets = self._weight_tiles(plan, part)
@@ -215,7 +215,7 @@ class Assembler:
         in_step = stride_x * source.blocks
         values = {
             "opcode": Opcode.LAYER,
-            "planes": source.tensor.bits,
+            "beats": source.tensor.bits,
             "time": time,
             "last_time": last_time,
             "align": target.align,

@@ -54,12 +54,12 @@ class Part:
         return [_passes(len(slots), segments, self.least) for slots in self.slots]
 
 
-def least_passes(config: Config, *, row_tiles: int, bits: int, residual: bool) -> int:
+def least_passes(config: Config, *, row_tiles: int, beats: int, residual: bool) -> int:
     """Passes that every position of the pooling window takes at least, in one descriptor.
 
     An empty pass between those that read residuals keeps their order; see ``residual_spread``.
     """
-    _, last_time = vector_times(config, bits=bits, residual=residual)
+    _, last_time = vector_times(config, beats=beats, residual=residual)
     crowded = residual and residual_spread(config) >= last_time
     return 2 if crowded and row_tiles > config.tiles_per_word else 1
 
@@ -134,10 +134,10 @@ def cut(
     whole = target.blocks % config.words_per_tile == 0
     ends = [*range(group, tiles, group), tiles] if whole else [tiles]
     steps = (0, config.words_per_tile) if tiles > group else (0,)
-    bits = source.tensor.bits
+    beats, terms = source.tensor.bits, 0
 
     def build(first: int, stop: int, step: int, unions: list[_Union], *, slots: bool) -> Part:
-        least = least_passes(config, row_tiles=stop - first, bits=bits, residual=residual)
+        least = least_passes(config, row_tiles=stop - first, beats=beats, residual=residual)
         passes = [_passes(int(union.most.sum()), config.segments, least) for union in unions]
         blocks = max(int(np.flatnonzero(u.most.any(axis=0)).max(initial=0)) for u in unions)
         return Part(
@@ -152,7 +152,8 @@ def cut(
                 row_tiles=stop - first,
                 vectors=target.height * target.width,
                 passes=passes,
-                bits=bits,
+                beats=beats,
+                terms=terms,
                 residual=residual,
             ),
         )

@@ -62,13 +62,14 @@ class Packing:
         row_tiles = -(-target.blocks * config.word_bytes // config.rows)
         bits = self.layout.graph.tensors[self.layer.input].bits
         residual = self.layer.residual is not None
-        least = least_passes(config, row_tiles=row_tiles, bits=bits, residual=residual)
+        least = least_passes(config, row_tiles=row_tiles, beats=bits, residual=residual)
         return part_cycles(
             config,
             row_tiles=row_tiles,
             vectors=target.height * target.width,
             passes=[max(least, passes)] * self.selects.phases,
-            bits=bits,
+            beats=bits,
+            terms=0,
             residual=residual,
         )
 
