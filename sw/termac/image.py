@@ -40,8 +40,8 @@ class LayerInfo:
     weights, nonzero : weights of the network, and those that are not zero
     columns : combined columns of the packed filter matrix (of its longest row tile)
     dense_cycles : predicted if no weight were zero
-    density : used weight slots / all weight slots of the passes
-    utilization : cell cycles that add a weight / all cell cycles
+    density : used places for weights or terms / all places of the passes
+    utilization : cell cycles that add a weight or a term / all cell cycles
     """
 
     name: str
@@ -74,8 +74,9 @@ class Image:
     config : Config
     graph : Graph
     program, taps : uint32 words, from address 0
-    value : int8 [tiles, rows, columns]
-    lane : uint8 [tiles, rows, columns]
+    cells : uint16 [planes, rows, columns]
+        Packed by :func:`termac.arch.weight_layout`. A tile is one plane or, where cells keep terms,
+        one plane per term.
     parameters : ``bias``, ``multiplier``, ``shift``: int64 [words, drains]
     layers : in the order in which they run
     input : format of the input tensor, which the host writes
@@ -86,8 +87,7 @@ class Image:
     graph: Graph
     program: NDArray[np.uint32]
     taps: NDArray[np.uint32]
-    value: NDArray[np.int8]
-    lane: NDArray[np.uint8]
+    cells: NDArray[np.uint16]
     parameters: Mapping[str, NDArray[np.int64]]
     layers: list[LayerInfo]
     input: Storage
@@ -96,9 +96,34 @@ class Image:
     @property
     def weights(self) -> NDArray[np.uint64]:
         """Packed weights, uint64 [words, rows]: the word shifted in first is the last column's."""
-        columns = {"value": self.value, "lane": self.lane}
-        packed = weight_layout(self.config).pack(columns)
-        return packed[:, :, ::-1].transpose(0, 2, 1).reshape(-1, self.config.rows)
+        words = self.cells[:, :, ::-1].transpose(0, 2, 1).reshape(-1, self.config.rows)
+        return words.astype(np.uint64)
+
+    @property
+    def lane(self) -> NDArray[np.int64]:
+        """Lane that every cell reads, [planes, rows, columns]."""
+        return self._field("lane")
+
+    @property
+    def value(self) -> NDArray[np.int64]:
+        """Weight of every cell, or +-1 and +-2 for its term, [planes, rows, columns].
+
+        Of a ``term_pair`` cell the term itself, +-2**exponent.
+        """
+        if not self.config.kind.keeps_terms:
+            return self._field("value")
+        magnitude = self._field("used")
+        if self.config.kind.splits_data:
+            magnitude = magnitude << self._field("exponent")
+        else:
+            magnitude = magnitude << self._field("double")
+        return np.where(self._field("negative"), -magnitude, magnitude)
+
+    def _field(self, name: str) -> NDArray[np.int64]:
+        layout = weight_layout(self.config)
+        field = layout[name]
+        raw = self.cells.astype(np.int64) >> layout.offset(name) & ((1 << field.width) - 1)
+        return np.where(raw > field.limits[1], raw - (1 << field.width), raw)
 
     @property
     def cycles(self) -> int:

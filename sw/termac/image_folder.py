@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch import PARAMETER, Config, concatenate, split, weight_layout
+from termac.arch import PARAMETER, Config, concatenate, split
 from termac.arch.memory_map import MemoryMap, parameter_beats
 from termac.arch.timing import layer_cycles
 from termac.errors import ConfigError, ImageError
@@ -179,11 +179,7 @@ def _image(
         for g in drains
     ]
     packed = np.stack(groups, axis=1).reshape(-1, config.columns, config.rows)
-    cells = packed[:, ::-1].transpose(0, 2, 1)
-    layout = weight_layout(config)
-    value = (cells >> np.uint64(layout.offset("value"))).astype(np.uint8).view(np.int8)
-    mask = np.uint64(config.lanes - 1)
-    lane = (cells >> np.uint64(layout.offset("lane")) & mask).astype(np.uint8)
+    cells = packed[:, ::-1].transpose(0, 2, 1).astype(np.uint16)
     entries = [_beats(files[f"parameters_{g}.bin"], PARAMETER.width) for g in drains]
     parameters = {
         field.name: np.stack(
@@ -211,8 +207,7 @@ def _image(
         graph=graph,
         program=program,
         taps=_beats(files["taps.bin"], 32)[:, 0],
-        value=value,
-        lane=lane,
+        cells=cells,
         parameters=parameters,
         layers=layers,
         input=_storage(manifest["input"], graph.tensors, config),
@@ -256,4 +251,5 @@ def _storage(record: dict[str, Any], tensors: dict[str, Tensor], config: Config)
         positions=np.array(record["positions"], np.int64).reshape(fy, fx, tensor.shape[2]),
         word_bytes=config.word_bytes,
         base=record["base"],
+        planes_first=config.kind.planes_first,
     )

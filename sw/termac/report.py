@@ -159,7 +159,7 @@ def memories_table(image: Image) -> Table:
     stored = [image.input, *(layer.storage for layer in image.layers)]
     uses = (
         ("activations", max(s.base + s.words for s in stored), config.activation_depth),
-        ("weights", len(image.value) * config.columns, config.weight_depth),
+        ("weights", len(image.cells) * config.columns, config.weight_depth),
         ("parameters", len(image.parameters["bias"]), config.parameter_depth),
         ("program", len(image.program), config.program_depth),
         ("taps", len(image.taps), config.tap_depth),

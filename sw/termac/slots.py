@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fill", "rounds"]
+__all__ = ["LOSSLESS", "fill", "rounds"]
+
+LOSSLESS = (6, 5, 4, 3, 2, 1, 0, 0)
+"""Exponents for a layer that does not say any: int8 weights, every power once."""
 
 
 def fill(

@@ -33,6 +33,7 @@ class Storage:
     positions : int [fy, fx, channels], ``block * word_bytes + byte`` within the stored pixel
     word_bytes : bytes of a word
     base : address of the first word
+    planes_first : values of fewer than 8 bits lie left-aligned, see :mod:`termac.arch.cells`
     """
 
     tensor: Tensor
@@ -41,6 +42,7 @@ class Storage:
     positions: NDArray[np.int64]
     word_bytes: int
     base: int = 0
+    planes_first: bool = True
 
     @property
     def height(self) -> int:
@@ -59,7 +61,7 @@ class Storage:
     @property
     def align(self) -> int:
         """Left shift of stored values."""
-        return 8 - self.tensor.bits
+        return 8 - self.tensor.bits if self.planes_first else 0
 
     @property
     def zero_byte(self) -> int:
@@ -167,7 +169,9 @@ def plain_storage(
     channels = tensor.shape[2]
     entries = fy * fx * channels
     blocks = -(-entries // config.word_bytes)
-    flat = _places(fy * fx, channels, blocks, config.banks, config.lanes)
+    flat: Sequence[int] = range(entries)  # a group of terms is of neighbouring channels
+    if not config.kind.keeps_terms:
+        flat = _places(fy * fx, channels, blocks, config.banks, config.lanes)
     places = np.array(flat).reshape(fy, fx, channels)
     positions = places
     if order is not None:
@@ -179,4 +183,5 @@ def plain_storage(
         blocks=blocks,
         positions=positions,
         word_bytes=config.word_bytes,
+        planes_first=config.kind.planes_first,
     )

@@ -76,7 +76,7 @@ def summary_text(image: Image) -> str:
     stored = [image.input, *(layer.storage for layer in image.layers)]
     uses = (
         ("activation", max(s.base + s.words for s in stored), config.activation_depth),
-        ("weight", len(image.value) * config.columns, config.weight_depth),
+        ("weight", len(image.cells) * config.columns, config.weight_depth),
         ("parameter", len(image.parameters["bias"]), config.parameter_depth),
         ("program", len(image.program), config.program_depth),
         ("tap", len(image.taps), config.tap_depth),

@@ -161,7 +161,8 @@ DESCRIPTOR: tuple[Layout, ...] = (
         Field("terms", 5, doc="terms that a cell gets per pass, 1..16; 0 if cells keep weights"),
         Field("data_terms", 3, doc="largest terms of an activation that count, 1..4 (term_pair)"),
         Field("hese", 1, doc="encode activations by HESE instead of NAF (term_pair)"),
-        Field("reserved", 3),
+        Field("centred", 1, doc="encode activations less the padding value (term_pair)"),
+        Field("reserved", 2),
     ),
     _word(
         Field("weights_tile", 20, doc="weight words from one row tile to the next"),

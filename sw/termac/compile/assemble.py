@@ -67,7 +67,7 @@ class Assembler:
     Members
     -------
     program, taps : uint32 words
-    value, lane : int8 and uint8 [tiles, rows, columns]
+    cells : uint16 [planes, rows, columns]
     parameters : dict of int64 [words, drains]: bias, multiplier, shift
     """
 
@@ -99,8 +99,7 @@ class Assembler:
         rest = [piece.ravel() for piece in self._program.pieces]
         self.program = np.concatenate([np.array(head, np.uint32), *rest]).astype(np.uint32)
         self.taps = np.concatenate([piece.ravel() for piece in self._taps.pieces])
-        tiles = np.concatenate(self._weights.pieces)
-        self.value, self.lane = tiles[..., 0], tiles[..., 1].view(np.uint8)
+        self.cells = np.concatenate(self._weights.pieces)
         rows = np.concatenate(self._parameters.pieces)
         tiled = rows.reshape(-1, config.drains, config.segments, 3).transpose(0, 2, 1, 3)
         drained = tiled.reshape(-1, config.drains, 3)
@@ -120,35 +119,34 @@ class Assembler:
 
     # --- Pieces of one part ------------------------------------------------------------------
 
-    def _cells(self, plan: PlannedLayer, part: Part, number: int) -> NDArray[np.int8]:
-        """Weights of one phase, int8 [passes, row tiles, rows, columns, 2]: value, lane."""
+    def _cells(self, plan: PlannedLayer, part: Part, number: int) -> NDArray[np.uint16]:
+        """Tiles of one phase, uint16 [passes, row tiles, planes, rows, columns]."""
         config, phase, slots = self.config, plan.phases[number], part.slots[number]
         passes = part.passes(config.segments)[number]
-        tiles = part.stop - part.first
+        tiles, planes = part.stop - part.first, plan.holds.planes
         rows = phase.weights[part.first * config.rows : part.stop * config.rows]
         banked = rows.reshape(tiles, config.rows, -1, config.banks, config.lanes)
-        # Nonzero weights of a bank first, in the order of their lanes.
-        order = np.argsort(banked == 0, axis=-1, kind="stable")
-        ordered = np.take_along_axis(banked, order, axis=-1)
-        order = np.where(ordered != 0, order, 0)
+        entries = 1 + max((entry for _, entry in slots), default=0)
+        held = [plan.holds.words(banked, entry) for entry in range(entries)]
         column = {word: index for index, word in enumerate(phase.words)}
-        cells = np.zeros((passes, tiles, config.rows, config.banks, config.segments, 2), np.int8)
-        for slot, ((dy, dx, block), select) in enumerate(slots):
+        cells = np.zeros(
+            (passes, tiles, planes, config.rows, config.banks, config.segments), np.uint16
+        )
+        for slot, ((dy, dx, block), entry) in enumerate(slots):
             position = slot // config.segments, slot % config.segments
             for tile in range(tiles):
                 moved = part.moved(part.first + tile, config)
                 index = column.get((dy, dx, block + moved))
                 if index is not None:
-                    place = cells[position[0], tile, :, :, position[1]]
-                    place[..., 0] = ordered[tile, :, index, :, select]
-                    place[..., 1] = order[tile, :, index, :, select]
-        return cells.reshape(passes, tiles, config.rows, config.columns, 2)
+                    words = held[entry][tile, :, index]  # [rows, banks, planes]
+                    cells[position[0], tile, ..., position[1]] = words.transpose(2, 0, 1)
+        return cells.reshape(passes, tiles, planes, config.rows, config.columns)
 
     def _weight_tiles(self, plan: PlannedLayer, part: Part) -> tuple[int, int, list[int]]:
         """First word, words from row tile to row tile, and first word of every pass."""
-        columns = self.config.columns
+        words = self.config.columns * plan.holds.planes
         unique: dict[bytes, int] = {}
-        pieces: list[NDArray[np.int8]] = []
+        pieces: list[NDArray[np.uint16]] = []
         offsets: list[int] = []
         for number in range(len(plan.phases)):
             for cells in self._cells(plan, part, number):
@@ -156,13 +154,13 @@ class Assembler:
                 if key not in unique:
                     unique[key] = len(pieces)
                     pieces.append(cells)
-                offsets.append(unique[key] * columns)
+                offsets.append(unique[key] * words)
         tiles = np.stack(pieces, axis=1)  # [row tiles, passes, ...]
-        period = len(pieces) * columns
+        period = len(pieces) * words
         if (tiles == tiles[:1]).all():
             tiles, period = tiles[:1], 0
-        flat = tiles.reshape(-1, *tiles.shape[2:])
-        return self._weights.add(flat, len(flat) * columns), period, offsets
+        flat = tiles.reshape(-1, *tiles.shape[3:])
+        return self._weights.add(flat, len(flat) * self.config.columns), period, offsets
 
     def _records(self, part: Part, offsets: Sequence[int]) -> int:
         words: list[int] = []
@@ -195,8 +193,11 @@ class Assembler:
         """Parameters of the rows of a part; rows without a channel get zeros."""
         config, linear = self.config, plan.layer.linear
         rows = np.zeros((len(plan.phases[0].weights), 3), np.int64)
+        bias = linear.bias
+        if plan.holds.fields.get("centred"):  # the zero point is taken away before
+            bias = bias + linear.pad_value * linear.weights.sum(axis=(1, 2, 3), dtype=np.int64)
         for positions in plan.target.positions.reshape(-1, plan.target.tensor.shape[2]):
-            rows[positions] = np.stack([linear.bias, linear.multiplier, linear.shift], axis=1)
+            rows[positions] = np.stack([bias, linear.multiplier, linear.shift], axis=1)
         rows = rows[part.first * config.rows : part.stop * config.rows]
         return self._parameters.add(rows, (part.stop - part.first) * config.segments)
 
@@ -207,7 +208,7 @@ class Assembler:
         source, target = plan.source, plan.target
         block = part.first * config.rows // config.word_bytes  # first output word
         time, last_time = vector_times(
-            config, beats=source.tensor.bits, residual=layer.residual is not None
+            config, beats=plan.holds.beats, residual=layer.residual is not None
         )
         origin = _origin(plan)
         weights, weights_tile, offsets = self._weight_tiles(plan, part)
@@ -215,7 +216,7 @@ class Assembler:
         in_step = stride_x * source.blocks
         values = {
             "opcode": Opcode.LAYER,
-            "beats": source.tensor.bits,
+            **plan.holds.fields,
             "time": time,
             "last_time": last_time,
             "align": target.align,

@@ -75,8 +75,7 @@ def _compile(layout: Layout) -> Image:
         graph=graph,
         program=assembled.program,
         taps=assembled.taps,
-        value=assembled.value,
-        lane=assembled.lane,
+        cells=assembled.cells,
         parameters=assembled.parameters,
         layers=_infos(planned, layout),
         input=storages[graph.input],
@@ -86,9 +85,9 @@ def _compile(layout: Layout) -> Image:
 
 def _dense_cycles(plan: PlannedLayer, layout: Layout) -> int:
     """Cycles of a layer if none of its weights were zero."""
-    linear = plan.layer.linear
+    linear, keeps_terms = plan.layer.linear, layout.config.kind.keeps_terms
     convolutions = [n for n in plan.layer.nodes if isinstance(layout.graph.node(n), Conv)]
-    if plan.layer.channelwise or not convolutions or linear.weights.all():
+    if plan.layer.channelwise or keeps_terms or not convolutions or linear.weights.all():
         return plan.cycles
     full = replace(linear, weights=np.ones_like(linear.weights))
     return layout.plan(replace(plan.layer, linear=full)).cycles
@@ -103,13 +102,18 @@ def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
         passes = sum(
             sum(part.passes(config.segments)) * (part.stop - part.first) for part in plan.parts
         )
+        holds = plan.holds
         filled = sum(
-            np.count_nonzero(phase.weights[part.first * config.rows : part.stop * config.rows])
+            holds.used(
+                phase.weights[part.first * config.rows : part.stop * config.rows].reshape(
+                    -1, config.lanes
+                )
+            )
             for part in plan.parts
             for phase in plan.phases
         )
         pixels = plan.target.height * plan.target.width
-        work = filled * pixels * plan.source.tensor.bits
+        work = filled * pixels * holds.beats // holds.planes
         infos.append(
             LayerInfo(
                 name=plan.layer.name,
@@ -124,7 +128,7 @@ def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
                 nonzero=int(np.count_nonzero(linear.weights)),
                 columns=config.banks * max(sum(map(len, part.slots)) for part in plan.parts),
                 dense_cycles=_dense_cycles(plan, layout),
-                density=filled / (passes * config.cells),
+                density=filled / (passes * config.cells * holds.planes),
                 utilization=work / (cycles * config.cells),
             )
         )

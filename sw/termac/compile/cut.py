@@ -1,9 +1,9 @@
 """Row tiles of a layer, cut into parts, and the slots of every part.
 
-A row that needs several weights of one bank of one word takes several *slots*: pairs of (word,
-number of the weight within the bank). Any S slots form a pass. All row tiles of a part share its
-slots, so tiles that need different words (depthwise layers, groups of pixels) save passes by
-running apart, or with the origin moving along; each part costs the overhead of a descriptor.
+A row that needs several entries of one word (see :mod:`termac.compile.contents`) takes several
+*slots*: pairs of (word, number of the entry). Any S slots form a pass. All row tiles of a part
+share its slots, so tiles that need different words (depthwise layers, groups of pixels) save passes
+by running apart, or with the origin moving along; each part costs the overhead of a descriptor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.arch.timing import residual_spread
+from termac.compile.contents import Contents
 from termac.compile.lower import Phase, Word
 from termac.estimate import part_cycles, vector_times
 from termac.storage import Storage
@@ -31,7 +32,7 @@ class Part:
     first, stop : row tiles of the layer
     step : words by which the origin moves when a row tile has filled its output words
     slots : per phase; for every slot the word as row tile ``first`` sees it and the number of the
-        weight within its bank. Row tile t reads block ``word[2] + moved(t)``.
+        entry. Row tile t reads block ``word[2] + moved(t)``.
     beyond : words behind the last pixel of the source that are read (but have no weights)
     least : passes that every position of the pooling window takes at least
     cycles : predicted
@@ -76,16 +77,16 @@ class _Needs:
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, phase: Phase, blocks: int, config: Config) -> _Needs:
+    def of(cls, phase: Phase, blocks: int, config: Config, holds: Contents) -> _Needs:
         rows, words, _ = phase.weights.shape
         tiles = rows // config.rows
-        banked = phase.weights.reshape(tiles, config.rows, words, config.banks, config.lanes) != 0
-        selects = banked.sum(axis=4).max(axis=(1, 3), initial=0)
+        banked = phase.weights.reshape(tiles, config.rows, words, config.banks, config.lanes)
+        entries = holds.entries(banked).max(axis=(1, 3), initial=0)
         pixels = sorted({word[:2] for word in phase.words})
         place = {pixel: index for index, pixel in enumerate(pixels)}
         counts = np.zeros((tiles, len(pixels), blocks), np.int64)
         for index, (dy, dx, block) in enumerate(phase.words):
-            counts[:, place[dy, dx], block] = selects[:, index]
+            counts[:, place[dy, dx], block] = entries[:, index]
         return cls(pixels, counts)
 
 
@@ -124,20 +125,20 @@ def cut(
     source: Storage,
     target: Storage,
     config: Config,
+    holds: Contents,
     *,
     residual: bool,
 ) -> list[Part]:
     """Cut the row tiles of a layer into parts, so that the predicted cycles are fewest."""
-    needs = [_Needs.of(phase, source.blocks, config) for phase in found]
+    needs = [_Needs.of(phase, source.blocks, config, holds) for phase in found]
     tiles, group = needs[0].counts.shape[0], config.tiles_per_word
     # A part starts with a whole output word; one that starts late must not write beyond the pixel.
     whole = target.blocks % config.words_per_tile == 0
     ends = [*range(group, tiles, group), tiles] if whole else [tiles]
     steps = (0, config.words_per_tile) if tiles > group else (0,)
-    beats, terms = source.tensor.bits, 0
 
     def build(first: int, stop: int, step: int, unions: list[_Union], *, slots: bool) -> Part:
-        least = least_passes(config, row_tiles=stop - first, beats=beats, residual=residual)
+        least = least_passes(config, row_tiles=stop - first, beats=holds.beats, residual=residual)
         passes = [_passes(int(union.most.sum()), config.segments, least) for union in unions]
         blocks = max(int(np.flatnonzero(u.most.any(axis=0)).max(initial=0)) for u in unions)
         return Part(
@@ -152,8 +153,8 @@ def cut(
                 row_tiles=stop - first,
                 vectors=target.height * target.width,
                 passes=passes,
-                beats=beats,
-                terms=terms,
+                beats=holds.beats,
+                terms=holds.terms,
                 residual=residual,
             ),
         )

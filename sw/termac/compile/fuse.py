@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ModelError
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, Terms
 
 __all__ = ["Layer", "Linear", "Residual", "fuse"]
 
@@ -25,10 +25,11 @@ IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 64, 1 << 25  # 64 * 2**25 = 2**31: exactl
 class Linear:
     """A convolution with its requantization; fields as in :class:`termac.graph.Conv`.
 
-    ``pad_value`` is what lies outside the image, ``zero`` is the zero point of the output.
+    ``pad_value`` is what lies outside the image: the zero point of the input, which the bias has
+    folded in. ``zero`` is the zero point of the output.
     """
 
-    weights: NDArray[np.int8]
+    weights: NDArray[np.int16]
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int64]
     shift: NDArray[np.int64]
@@ -38,6 +39,7 @@ class Linear:
     high: int
     zero: int
     pad_value: int
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,7 @@ def _fold(weights: NDArray, bias: NDArray, zero: int, name: str) -> NDArray[np.i
 def _identity(source: Tensor, target: Tensor, *, before: int = 0, name: str) -> Linear:
     """1x1 convolution that copies values exactly; channels of the target beyond hold its zero."""
     channels, out = source.shape[2], target.shape[2]
-    weights = np.zeros((out, 1, 1, channels), np.int8)
+    weights = np.zeros((out, 1, 1, channels), np.int16)
     weights[before + np.arange(channels), 0, 0, np.arange(channels)] = IDENTITY_WEIGHT
     low, high = target.limits
     return Linear(
@@ -125,7 +127,7 @@ def _identity(source: Tensor, target: Tensor, *, before: int = 0, name: str) -> 
 
 def _convolution(graph: Graph, node: Conv) -> Layer:
     source, target = graph.tensors[node.input], graph.tensors[node.name]
-    weights = node.weights
+    weights = node.weights.astype(np.int16)
     linear = Linear(
         weights=weights,
         bias=_fold(weights, node.bias, source.zero_point, node.name),
@@ -137,6 +139,7 @@ def _convolution(graph: Graph, node: Conv) -> Layer:
         high=node.high,
         zero=target.zero_point,
         pad_value=source.zero_point,
+        terms=node.terms,
     )
     layer = Layer(name=node.name, nodes=(node.name,), input=node.input, linear=linear)
     weight_count = weights.size // (weights.shape[3] if layer.channelwise else 1)
@@ -146,7 +149,7 @@ def _convolution(graph: Graph, node: Conv) -> Layer:
 def _average(graph: Graph, node: AvgPool) -> Layer:
     source, target = graph.tensors[node.input], graph.tensors[node.name]
     channels = source.shape[2]
-    weights = np.zeros((channels, *node.kernel, channels), np.int8)
+    weights = np.zeros((channels, *node.kernel, channels), np.int16)
     weights[np.arange(channels), :, :, np.arange(channels)] = 1
     linear = Linear(
         weights=weights,

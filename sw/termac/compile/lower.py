@@ -67,11 +67,11 @@ class Phase:
     Parameters
     ----------
     words : words that any row needs, in the order of the columns
-    weights : int8 [rows, len(words), word_bytes]; rows are a multiple of the array's
+    weights : int16 [rows, len(words), word_bytes]; rows are a multiple of the array's
     """
 
     words: tuple[Word, ...]
-    weights: NDArray[np.int8]
+    weights: NDArray[np.int16]
 
 
 def phases(
@@ -84,14 +84,14 @@ def phases(
     rows = -(-target.blocks * config.word_bytes // config.rows) * config.rows
     result = []
     for py, px in product(range(layer.pool[0]), range(layer.pool[1])):
-        pixels: dict[tuple[int, int], NDArray[np.int8]] = {}
+        pixels: dict[tuple[int, int], NDArray[np.int16]] = {}
         for jy, ky in product(range(target.factor[0]), range(height)):
             dy, sub_y = vertical.taps[jy, py, ky]
             for jx, kx in product(range(target.factor[1]), range(width)):
                 dx, sub_x = horizontal.taps[jx, px, kx]
                 matrix = pixels.get((dy, dx))
                 if matrix is None:
-                    matrix = np.zeros((rows, source.blocks * config.word_bytes), np.int8)
+                    matrix = np.zeros((rows, source.blocks * config.word_bytes), np.int16)
                     pixels[dy, dx] = matrix
                 places = np.ix_(target.positions[jy, jx], source.positions[sub_y, sub_x])
                 matrix[places] = weights[:, ky, kx, :]

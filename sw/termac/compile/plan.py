@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from termac.arch import Config
+from termac.compile.contents import Contents, contents
 from termac.compile.cut import Part, cut
 from termac.compile.fuse import Layer
 from termac.compile.lower import Axis, Phase, axes, phases
@@ -26,6 +27,7 @@ class PlannedLayer:
     axes : vertical and horizontal geometry
     phases : matrices, one per position of the pooling window
     parts : row tiles, one descriptor each
+    holds : what the cells hold of it
     """
 
     layer: Layer
@@ -35,6 +37,7 @@ class PlannedLayer:
     axes: tuple[Axis, Axis]
     phases: list[Phase]
     parts: list[Part]
+    holds: Contents
 
     def placed(self, storages: Mapping[str, Storage]) -> PlannedLayer:
         """The same with addresses."""
@@ -52,14 +55,14 @@ class PlannedLayer:
 
     def weight_words(self, config: Config) -> int:
         """Words of weight memory, before equal row tiles or parts are merged."""
-        words = 0
+        words, tile = 0, config.columns * self.holds.planes
         for part in self.parts:
             # Positions of a pooling window that have equal weights share them.
             passes = {
                 phase.weights.tobytes(): count
                 for phase, count in zip(self.phases, part.passes(config.segments), strict=True)
             }
-            words += sum(passes.values()) * (part.stop - part.first) * config.columns
+            words += sum(passes.values()) * (part.stop - part.first) * tile
         return words
 
 
@@ -74,5 +77,6 @@ def plan_layer(
     if both is None:
         return None
     found = phases(layer, source, target, both, config)
-    parts = cut(found, source, target, config, residual=layer.residual is not None)
-    return PlannedLayer(layer, source, target, None, both, found, parts)
+    holds = contents(layer, source.tensor.bits, config)
+    parts = cut(found, source, target, config, holds, residual=layer.residual is not None)
+    return PlannedLayer(layer, source, target, None, both, found, parts, holds)

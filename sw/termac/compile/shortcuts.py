@@ -28,8 +28,9 @@ def _outer_storage(inner: Storage, node: Shortcut, order: Sequence[int], config:
     positions = np.full(channels, -1)
     positions[node.before : node.before + inner.tensor.shape[2]] = inner.positions[0, 0]
     places = np.arange(blocks * config.word_bytes).reshape(blocks, config.banks, config.lanes)
-    by_lane = places.transpose(0, 2, 1).ravel()  # spread over the banks, as in plain_storage
-    free = by_lane[~np.isin(by_lane, positions)]
+    if not config.kind.keeps_terms:
+        places = places.transpose(0, 2, 1)  # spread over the banks, as in plain_storage
+    free = places[~np.isin(places, positions)]
     others = [channel for channel in order if positions[channel] < 0]
     positions[others] = free[: len(others)]
     return Storage(
@@ -38,6 +39,7 @@ def _outer_storage(inner: Storage, node: Shortcut, order: Sequence[int], config:
         blocks=blocks,
         positions=positions[None, None],
         word_bytes=config.word_bytes,
+        planes_first=config.kind.planes_first,
     )
 
 

@@ -1,0 +1,191 @@
+"""What the cells hold of a layer: the entries that a word takes, and the weight words of each.
+
+An *entry* is a (word, number) pair, a slot of a pass. Cells that keep one weight take as many
+entries of a word as a row has weights in one bank of it. Cells that keep terms take one, unless a
+bank's lanes have more terms than a pass has room for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac.arch import Config, weight_layout
+from termac.arch.cells import DATA_TERMS, TERMS
+from termac.compile.fuse import Layer
+from termac.compress.terms import encode
+from termac.errors import ModelError
+from termac.graph import Terms
+from termac.slots import LOSSLESS, rounds
+
+__all__ = ["Contents", "contents"]
+
+
+class Contents(ABC):
+    """How the cells of one configuration hold the weights of one layer.
+
+    Attributes
+    ----------
+    beats : cycles in which the array works on a vector
+    terms : terms of a tile, 0 if cells keep weights
+    planes : groups of C weight words of a tile
+    fields : descriptor fields that tell the hardware
+    """
+
+    def __init__(self, config: Config, *, beats: int, terms: int = 0, **fields: int):
+        self.config = config
+        self.layout = weight_layout(config)
+        self.beats, self.terms, self.planes = beats, terms, max(1, terms)
+        self.fields = {"beats": beats, "terms": terms, **fields}
+
+    @abstractmethod
+    def entries(self, banked: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Entries that each group of lanes takes: integers [..., lanes] -> [...]."""
+
+    @abstractmethod
+    def words(self, banked: NDArray[np.integer], number: int) -> NDArray[np.uint16]:
+        """Weight words of one entry: integers [..., lanes] -> [..., planes]."""
+
+    def used(self, banked: NDArray[np.integer]) -> int:
+        """Weights or terms that the cells hold, integers [..., lanes]."""
+        entries = int(self.entries(banked).max(initial=0))
+        return sum(int(np.count_nonzero(self.words(banked, n))) for n in range(entries))
+
+
+class _Weights(Contents):
+    """One weight with its lane; nonzero weights in the order of their lanes."""
+
+    def entries(self, banked: NDArray[np.integer]) -> NDArray[np.int64]:
+        return np.count_nonzero(banked, axis=-1)
+
+    def words(self, banked: NDArray[np.integer], number: int) -> NDArray[np.uint16]:
+        order = np.argsort(banked == 0, axis=-1, kind="stable")
+        lane = order[..., number, None]
+        value = np.take_along_axis(banked, lane, axis=-1)
+        lane = np.where(value, lane, 0)
+        return self.layout.pack({"value": value, "lane": lane}).astype(np.uint16)
+
+
+class _Terms(Contents):
+    """Terms of all lanes of a group. Equal groups are looked at once."""
+
+    def entries(self, banked: NDArray[np.integer]) -> NDArray[np.int64]:
+        groups, back = _unique(banked)
+        used = [codes.any(axis=1) for codes in self._codes(groups)]
+        count = np.zeros(len(groups), np.int64)
+        for number, some in enumerate(used):
+            count[some] = number + 1
+        return count[back].reshape(banked.shape[:-1])
+
+    def words(self, banked: NDArray[np.integer], number: int) -> NDArray[np.uint16]:
+        groups, back = _unique(banked)
+        codes = self._codes(groups)
+        chosen = codes[number] if number < len(codes) else np.zeros((len(groups), self.terms))
+        return chosen.astype(np.uint16)[back].reshape(*banked.shape[:-1], self.terms)
+
+    @abstractmethod
+    def _codes(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
+        """Packed terms of every entry, [groups, terms] each; 0 is no term."""
+
+    def _pack(self, used: NDArray[np.bool_], **fields: NDArray) -> NDArray[np.uint16]:
+        values = {name: np.where(used, field, 0) for name, field in fields.items()}
+        return self.layout.pack({**values, "used": used.astype(np.int64)}).astype(np.uint16)
+
+
+class _SlotTerms(_Terms):
+    """Terms at the powers of the beats; see :mod:`termac.slots`."""
+
+    def __init__(self, config: Config, terms: Terms):
+        self.exponents = terms.exponents
+        doubles = sum(
+            1 << beat
+            for beat, (before, here) in enumerate(
+                zip(self.exponents, self.exponents[1:], strict=False), start=1
+            )
+            if here < before
+        )
+        count = len(self.exponents)
+        super().__init__(config, beats=count, terms=count, doubles=doubles)
+
+    def _codes(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
+        return [
+            self._pack(
+                coefficients != 0,
+                lane=lanes,
+                negative=coefficients < 0,
+                double=np.abs(coefficients) == 2,
+            )
+            for coefficients, lanes in rounds(groups, self.exponents)
+        ]
+
+
+class _PairTerms(_Terms):
+    """Terms with exponents of their own, the largest first, of equal ones the lowest lane."""
+
+    def __init__(self, config: Config, terms: Terms):
+        data = terms.data or DATA_TERMS
+        super().__init__(
+            config,
+            beats=terms.weights * data,
+            terms=terms.weights,
+            data_terms=data,
+            hese=terms.encoding == "hese",
+            centred=terms.data > 0,
+        )
+
+    def _codes(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
+        digits = encode(groups, "naf")[..., ::-1].swapaxes(1, 2)  # [groups, power, lane]
+        powers, lanes = digits.shape[1:]
+        flat = digits.reshape(len(groups), -1)
+        order = np.argsort(flat == 0, axis=1, kind="stable")
+        most = int(np.count_nonzero(flat, axis=1).max(initial=0))
+        result = []
+        for first in range(0, most, self.terms):
+            place = order[:, first : first + self.terms]
+            digit = np.take_along_axis(flat, place, axis=1)
+            codes = self._pack(
+                digit != 0,
+                lane=place % lanes,
+                negative=digit < 0,
+                exponent=powers - 1 - place // lanes,
+            )
+            result.append(np.pad(codes, ((0, 0), (0, self.terms - codes.shape[1]))))
+        return result
+
+
+def contents(layer: Layer, bits: int, config: Config) -> Contents:
+    """What the cells hold of a layer whose input has ``bits`` bits.
+
+    Raises
+    ------
+    ModelError
+        If the layer says how to split its weights or activations, and the cell cannot do that.
+    """
+    terms, kind = layer.linear.terms, config.kind
+    if not kind.keeps_terms:
+        if terms is not None and terms.data:
+            raise ModelError(
+                f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
+                f"{config.cell!r} of config {config.name!r} counts whole activations"
+            )
+        return _Weights(config, beats=8 if kind.serial_sums else bits)
+    if kind.splits_data:
+        return _PairTerms(config, terms or Terms(weights=TERMS // 2))
+    if terms is None or not terms.exponents:
+        terms = Terms(weights=len(LOSSLESS), exponents=LOSSLESS, data=terms.data if terms else 0)
+    if terms.data:
+        raise ModelError(
+            f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
+            f"{config.cell!r} of config {config.name!r} counts whole activations"
+        )
+    return _SlotTerms(config, terms)
+
+
+def _unique(banked: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct groups [n, lanes], and which of them every group is."""
+    flat = np.ascontiguousarray(banked, np.int16).reshape(-1, banked.shape[-1])
+    keys = flat.view(np.dtype((np.void, 2 * flat.shape[1]))).ravel()
+    _, first, back = np.unique(keys, return_index=True, return_inverse=True)
+    return flat[first].astype(np.int64), back.ravel()
