@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,23 @@ from termac.graph import Add, Conv, Graph
 from termac.image import Image
 from termac.requantize import quantize_multiplier
 
-from tests.sw.random_graphs import Builder, random_graph, random_input
+from tests.sw.random_graphs import Builder, random_graph, random_input, split_into_terms
 
-__all__ = ["CONFIGS", "THEMES", "LayerFacts", "Program", "layer_facts", "random_program", "table"]
+__all__ = [
+    "CONFIGS",
+    "SHORT_CONFIGS",
+    "THEMES",
+    "LayerFacts",
+    "Program",
+    "layer_facts",
+    "random_program",
+    "table",
+]
 
 INT32 = -(1 << 31), (1 << 31) - 1
 
 
-def _config(rows: int, columns: int, lanes: int, segments: int, **values: int) -> Config:
+def _config(rows: int, columns: int, lanes: int, segments: int, **values: Any) -> Config:
     sizes = {
         "activation_depth": 2048,
         "weight_depth": 1 << 14,
@@ -32,9 +42,9 @@ def _config(rows: int, columns: int, lanes: int, segments: int, **values: int) -
         "program_depth": 1 << 13,
         "tap_depth": 1 << 12,
     } | values
-    shared = "r2" if values.get("shared_rows") == 2 else ""
+    shared = f"r{values['shared_rows']}" if "shared_rows" in values else ""
     return Config(
-        name=f"{rows}x{columns}a{lanes}s{segments}{shared}",
+        name=f"{values.get('cell', '')}{rows}x{columns}a{lanes}s{segments}{shared}",
         rows=rows, columns=columns, lanes=lanes, segments=segments, **sizes,
     )  # fmt: skip
 
@@ -45,6 +55,9 @@ CONFIGS = (
     _config(24, 12, 4, 4, shared_rows=2, accumulator_depth=7, activation_depth=1500,
             weight_depth=9000, parameter_depth=500, program_depth=5000, tap_depth=3000),
     _config(8, 24, 16, 8, shared_rows=2),
+    _config(16, 16, 8, 8, cell="term", shared_rows=4, accumulator_depth=12),
+    _config(8, 8, 4, 4, cell="term_pair", shared_rows=2),
+    _config(8, 16, 8, 8, cell="bit_serial", accumulator_depth=9),
     # Long.
     _config(8, 16, 16, 8, shared_rows=2),
     _config(4, 12, 4, 4),  # three row tiles a word
@@ -56,8 +69,15 @@ CONFIGS = (
     _config(16, 8, 16, 4, shared_rows=2, accumulator_depth=30),
     _config(8, 64, 1, 8),
     _config(8, 24, 8, 8, accumulator_depth=3),
+    _config(8, 8, 16, 4, cell="term"),
+    _config(24, 12, 4, 4, cell="term", shared_rows=2, accumulator_depth=7),
+    _config(16, 16, 8, 8, cell="term_pair", accumulator_depth=5),
+    _config(4, 12, 4, 4, cell="bit_serial", shared_rows=2),
 )  # fmt: skip
 """Lanes 1..16, segments 4 and 8, rows below, equal to and above a word's bytes, odd counts."""
+
+SHORT_CONFIGS = CONFIGS[:6]
+"""Those of every run."""
 
 THEMES = ("passes", "rows", "chunks", "residual", "extremes", "selects", "mixed", "planes")
 
@@ -85,6 +105,7 @@ def random_program(config: Config, seed: int) -> Program:
             graph = random_graph(1000 * seed + attempt, size=9 - attempt // 3)
         else:
             graph = _themed(theme, config, rng, 1 / (1 + attempt))
+        graph = split_into_terms(graph, config, seed)
         x = random_input(graph, seed)
         extremes = _extremes(graph, x, rng, 0.6 if theme == "extremes" else 0.05)
         try:

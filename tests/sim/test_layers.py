@@ -12,7 +12,14 @@ from termac.device import compare
 from termac.errors import MismatchError
 from termac_sim import device
 
-from tests.sim.random_layers import CONFIGS, THEMES, layer_facts, random_program, table
+from tests.sim.random_layers import (
+    CONFIGS,
+    SHORT_CONFIGS,
+    THEMES,
+    layer_facts,
+    random_program,
+    table,
+)
 from tests.sim.recorder import RECORDER
 from tests.sw.random_graphs import Builder, random_input
 
@@ -56,7 +63,7 @@ def check(config, seeds):
     return facts
 
 
-@pytest.mark.parametrize("config", CONFIGS[:3], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", SHORT_CONFIGS, ids=lambda config: config.name)
 def test_random_layers(config):
     facts = check(config, range(SHORT))
     assert len(facts) >= 2 * SHORT

@@ -23,6 +23,8 @@ from termac.arch import (
     weight_layout,
 )
 from termac.arch.memory_map import MemoryMap, Region
+from termac.arch.timing import most_beats
+from termac.compress.terms import limit
 from termac.image import Image
 from termac.requantize import requantize
 
@@ -79,20 +81,48 @@ class Interpreter:
             self._layer(layer)
             yield number
 
-    def _tile(self, address: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Values and lanes, [rows, columns]."""
-        columns = self.config.columns
-        words = self.weights[address : address + columns]
-        assert len(words) == columns, "weights beyond their memory"
-        layout = weight_layout(self.config)
-        cells = words[::-1].T.astype(np.int64)
-        fields = []
-        for field in layout.fields:
-            bits = cells >> layout.offset(field.name) & ((1 << field.width) - 1)
-            if field.signed:
-                bits -= bits >> (field.width - 1) << field.width
-            fields.append(bits)
-        return fields[0], fields[1]
+    def _tile(self, address: int, d: dict[str, int]) -> NDArray[np.int64]:
+        """What a pass multiplies the bytes of its S words with, [rows, segments, word_bytes]."""
+        config = self.config
+        planes = max(1, d["terms"])
+        words = self.weights[address : address + planes * config.columns]
+        assert len(words) == planes * config.columns, "weights beyond their memory"
+        layout = weight_layout(config)
+        matrix = np.zeros((config.rows, config.segments, config.word_bytes), np.int64)
+        column = np.arange(config.columns)
+        power = bin(d["doubles"]).count("1")
+        for plane in range(planes):
+            cells = words[plane * config.columns :][: config.columns][::-1].T.astype(np.int64)
+            fields = {}
+            for field in layout.fields:
+                bits = cells >> layout.offset(field.name) & ((1 << field.width) - 1)
+                if field.signed:
+                    bits -= bits >> (field.width - 1) << field.width
+                fields[field.name] = bits
+            if not config.kind.keeps_terms:
+                value = fields["value"]
+            elif config.kind.splits_data:
+                value = fields["used"] * (1 - 2 * fields["negative"]) << fields["exponent"]
+            else:
+                power -= d["doubles"] >> plane & 1
+                value = fields["used"] * (1 - 2 * fields["negative"]) << fields["double"] + power
+            byte = column // config.segments * config.lanes + fields["lane"]  # [rows, columns]
+            place = np.arange(config.rows)[:, None], column % config.segments, byte
+            np.add.at(matrix, place, value)
+        return matrix
+
+    def _data(self, words: NDArray[np.int8], d: dict[str, int]) -> NDArray[np.int64]:
+        """Bytes of words as the array counts them."""
+        kind = self.config.kind
+        if kind.planes_first:
+            return (words >> np.int8(8 - d["beats"])).astype(np.int64)
+        if kind.splits_data:
+            values = words.astype(np.int64) - d["centred"] * d["pad"]
+            encoding = "hese" if d["hese"] else "naf"
+            return limit(values[..., None], group=1, budget=d["data_terms"], encoding=encoding)[
+                ..., 0
+            ]
+        return words.astype(np.int64)
 
     def _parameters(self, first: int) -> NDArray[np.int64]:
         """Bias, multiplier, shift of every row, [3, rows]."""
@@ -113,9 +143,15 @@ class Interpreter:
 
     def _layer(self, d: dict[str, int]) -> None:
         config = self.config
-        segments, width = config.segments, config.word_bytes
+        segments = config.segments
         per_word, per_tile = config.tiles_per_word, config.words_per_tile
-        assert 1 <= d["beats"] <= 8
+        assert 1 <= d["beats"] <= most_beats(config)
+        assert bool(d["terms"]) == config.kind.keeps_terms
+        if config.kind.splits_data:
+            assert d["beats"] == d["terms"] * d["data_terms"]
+        elif config.kind.keeps_terms:
+            assert d["beats"] == d["terms"]
+            assert not d["doubles"] & 1
         assert d["time"] >= max(d["beats"], segments)
         assert d["last_time"] >= max(d["beats"], segments)
         assert not d["residual"] or d["last_time"] >= segments + per_tile
@@ -142,7 +178,7 @@ class Interpreter:
             bias, multiplier, shift = self._parameters(d["parameters"] + tile * segments)
             total = pooled = None
             for number, record in enumerate(records):
-                value, lane = self._tile(base + record["weights"])
+                matrix = self._tile(base + record["weights"], d)
                 fetched = []
                 for s in range(segments):
                     tap = TAP.unpack_one(self.taps[d["taps"] + number * segments + s])
@@ -150,12 +186,8 @@ class Interpreter:
                     outside = (y < 0) | (y >= d["in_height"]) | (x < 0) | (x >= d["in_width"])
                     address = origin + moved * d["in_tile"] + tap["offset"]
                     words = self._fetch(address, outside | (not tap["valid"]), d["pad"])
-                    fetched.append(words >> np.int8(8 - d["beats"]))
-                data = np.stack(fetched, axis=1).astype(np.int64)  # [vectors, S, W]
-                c = np.arange(config.columns)
-                byte = c // segments * config.lanes + lane  # [rows, columns]
-                matrix = np.zeros((config.rows, segments, width), np.int64)
-                np.add.at(matrix, (np.arange(config.rows)[:, None], c % segments, byte), value)
+                    fetched.append(self._data(words, d))
+                data = np.stack(fetched, axis=1)  # [vectors, S, W]
                 sums = data.reshape(len(vector), -1) @ matrix.reshape(config.rows, -1).T
                 total = sums if record["sum_first"] else total + sums
                 if not record["sum_last"]:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from termac.arch import Config
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
+from termac.arch.cells import DATA_TERMS, TERMS
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, Terms
 from termac.image import Image
 from termac.requantize import quantize_multiplier
 
-__all__ = ["CONFIGS", "Builder", "Coverage", "coverage", "random_graph", "random_input", "resnet20"]
+__all__ = [
+    "CONFIGS",
+    "Builder",
+    "Coverage",
+    "coverage",
+    "random_graph",
+    "random_input",
+    "resnet20",
+    "split_into_terms",
+]
 
 
-def _config(rows: int, columns: int, lanes: int, segments: int, **values: int) -> Config:
+def _config(rows: int, columns: int, lanes: int, segments: int, **values: Any) -> Config:
     sizes = {
         "activation_depth": 8192,
         "weight_depth": 1 << 16,
@@ -23,8 +34,9 @@ def _config(rows: int, columns: int, lanes: int, segments: int, **values: int) -
         "program_depth": 1 << 14,
         "tap_depth": 1 << 14,
     }
+    cell = values.get("cell", "")
     return Config(
-        name=f"{rows}x{columns}x{lanes}s{segments}",
+        name=f"{rows}x{columns}x{lanes}s{segments}{cell}",
         rows=rows,
         columns=columns,
         lanes=lanes,
@@ -46,6 +58,11 @@ CONFIGS = (
     _config(16, 32, 2, 8, shared_rows=2),
     _config(32, 8, 8, 8, shared_rows=2),
     _config(8, 8, 16, 4, accumulator_depth=30),
+    _config(8, 16, 8, 8, cell="term", shared_rows=4),
+    _config(16, 8, 4, 4, cell="term"),
+    _config(16, 16, 8, 8, cell="term_pair", shared_rows=2, accumulator_depth=7),
+    _config(8, 8, 16, 4, cell="term_pair"),
+    _config(16, 16, 8, 8, cell="bit_serial", accumulator_depth=7),
 )
 """Small machines: lanes 1..16, segments 4 and 8, rows below, equal to and above a word's bytes."""
 
@@ -308,6 +325,32 @@ def random_graph(seed: int, *, size: int = 9, channels: int = 20, nodes: int = 5
     if not build.nodes or rng.random() < 0.6:
         build.dense(some(3 * channels), bits=bits())
     return build.graph(f"random_{seed}")
+
+
+def split_into_terms(graph: Graph, config: Config, seed: int) -> Graph:
+    """The same network with random ways to split its convolutions, as far as the cell can do it."""
+    if not config.kind.keeps_terms:
+        return graph
+    rng = np.random.default_rng(seed)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if isinstance(node, Conv) and rng.random() < 0.8:
+            weights = node.weights.astype(np.int16)
+            terms = Terms(weights=int(rng.integers(2, TERMS + 1)))
+            if config.kind.splits_data:
+                data = int(rng.integers(0, DATA_TERMS + 1))
+                terms = replace(terms, data=data, encoding=str(rng.choice(["naf", "hese"])))
+            else:
+                # Down to 0, in steps of 0 or 1; the first may be any the rest leaves room for.
+                falls = rng.random(terms.weights - 1) < 0.5
+                powers = np.cumsum([*falls, 0][::-1])[::-1]
+                powers = np.minimum(powers, 7)
+                terms = replace(terms, exponents=tuple(powers.tolist()))
+                # As large as a few passes hold: up to twice the first power.
+                weights = weights * (2 << powers[0]) // 129
+            node = replace(node, weights=weights, terms=terms)
+        nodes.append(node)
+    return replace(graph, nodes=nodes)
 
 
 def random_input(graph: Graph, seed: int) -> NDArray[np.int8]:

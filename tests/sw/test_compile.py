@@ -21,6 +21,7 @@ from tests.sw.random_graphs import (
     random_graph,
     random_input,
     resnet20,
+    split_into_terms,
 )
 
 NONE = (0, 0, 0, 0)
@@ -55,7 +56,7 @@ def run(graph, config, *, seed=0, image=None, **options):
 )
 def test_random_networks(seed, config):
     number = 100 * seed + CONFIGS.index(config)
-    run(random_graph(number), config, seed=number)
+    run(split_into_terms(random_graph(number), config, number), config, seed=number)
 
 
 def test_random_networks_reach_everything():
