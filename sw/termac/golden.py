@@ -16,6 +16,7 @@ from termac.errors import InputError, ModelError
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
 from termac.requantize import requantize
 from termac.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
+from termac.terms import limit
 
 __all__ = [
     "accumulate",
@@ -111,6 +112,8 @@ def run_node(graph: Graph, node: Node, values: dict[str, NDArray[np.int8]]) -> N
 def accumulate(graph: Graph, node: Conv, x: NDArray[np.int8]) -> NDArray[np.int64]:
     """Accumulators of a convolution before requantization, ``[N, height, width, channels]``.
 
+    With ``node.terms.data`` only the largest terms of ``x - zero point`` count.
+
     Raises
     ------
     ModelError
@@ -118,11 +121,15 @@ def accumulate(graph: Graph, node: Conv, x: NDArray[np.int8]) -> NDArray[np.int6
     """
     tensor = graph.tensors[node.input]
     out_channels, height, width, _ = node.weights.shape
-    low, high = tensor.limits
-    largest = max(high - tensor.zero_point, tensor.zero_point - low)
+    low, _ = tensor.limits
+    taken = _taken(tensor, node)
+    largest = int(np.abs(taken).max())
     magnitude = np.abs(node.weights.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0)
     dtype = np.float32 if largest * int(magnitude) < 1 << 24 else np.float64
-    centred = np.subtract(x, tensor.zero_point, dtype=dtype)
+    if node.terms is not None and node.terms.data:
+        centred = taken.astype(dtype)[x.astype(np.int16) - low]
+    else:
+        centred = np.subtract(x, tensor.zero_point, dtype=dtype)
     view = _windows(centred, (height, width), node.stride, node.padding, 0)
     columns = view.transpose(0, 1, 2, 4, 5, 3).reshape(-1, node.weights[0].size)
     matrix = node.weights.reshape(out_channels, -1).T.astype(dtype)
@@ -169,6 +176,16 @@ def dequantize_output(graph: Graph, y: NDArray[np.int8]) -> NDArray[np.float64]:
     real = tensor.scale * (np.asarray(y, np.float64) - tensor.zero_point)
     laid_out = from_nhwc(real, graph.output_layout, graph.channels_first)
     return np.asarray(apply_host_op(np.asarray(laid_out, np.float64), graph.host_op), np.float64)
+
+
+def _taken(tensor: Tensor, node: Conv) -> NDArray[np.int64]:
+    """What a convolution takes every stored value for, from the smallest to the largest."""
+    low, high = tensor.limits
+    centred = np.arange(low, high + 1) - tensor.zero_point
+    if node.terms is None or not node.terms.data:
+        return centred
+    terms = node.terms
+    return limit(centred[:, None], group=1, budget=terms.data, encoding=terms.encoding)[:, 0]
 
 
 def _check_range(values: NDArray[np.generic], tensor: Tensor) -> None:

@@ -1,6 +1,8 @@
 """The golden model against independent integer arithmetic."""
 
+import dataclasses
 import itertools
+import re
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import pytest
 from scipy.signal import correlate
 from termac import golden
 from termac.errors import InputError, ModelError
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Shortcut, Tensor
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Shortcut, Tensor, Terms
 
 
 def scalar_requantize(value, multiplier, shift):
@@ -103,6 +105,64 @@ def test_accumulators_match_integer_correlation(channels):
         np.testing.assert_array_equal(found[0, :, :, o], expected[:, :, 0] + node.bias[o])
     if channels == 600:
         assert found.max() > 1 << 24
+
+
+def largest_terms(value, budget, encoding):
+    """The largest terms of a number, taken off one after the other."""
+    magnitude, terms = abs(value), []
+    if encoding == "hese":  # every run of ones on its own: 0111 -> 1000 - 0001
+        for run in re.finditer("1+", f"{magnitude:b}"):
+            top, bottom = magnitude.bit_length() - run.start(), magnitude.bit_length() - run.end()
+            terms += [1 << bottom] if top - bottom == 1 else [1 << top, -(1 << bottom)]
+    else:
+        place = 0
+        while magnitude:
+            digit = 0 if magnitude % 2 == 0 else 2 - magnitude % 4
+            terms.append(digit << place)
+            magnitude, place = (magnitude - digit) // 2, place + 1
+    kept = sum(sorted(terms, key=abs, reverse=True)[:budget])
+    return kept if value >= 0 else -kept
+
+
+@pytest.mark.parametrize("encoding", ["naf", "hese"])
+@pytest.mark.parametrize(
+    ("data", "zero", "bits"), [(1, -128, 8), (2, 3, 8), (3, 127, 8), (4, -5, 8), (1, 7, 4)]
+)
+def test_conv_takes_the_largest_terms_of_activations(encoding, data, zero, bits):
+    rng = np.random.default_rng(5)
+    graph = random_conv(rng, (4, 5), 3, (3, 2), (2, 1), (1, 0, 1, 1), bits, zero)
+    plain = graph.nodes[0]
+    node = dataclasses.replace(plain, terms=Terms(weights=16, data=data, encoding=encoding))
+    low, high = graph.tensors["x"].limits
+    x = rng.integers(low, high + 1, (2, 4, 5, 3)).astype(np.int8)
+    found = golden.accumulate(graph, node, x)
+    changed = False
+    for n, oy, ox, o in itertools.product(*map(range, found.shape)):
+        total = int(node.bias[o])
+        for ky, kx, i in itertools.product(range(3), range(2), range(3)):
+            iy, ix = 2 * oy + ky - 1, ox + kx
+            if 0 <= iy < 4 and 0 <= ix < 5:
+                centred = int(x[n, iy, ix, i]) - zero
+                kept = largest_terms(centred, data, encoding)
+                changed |= kept != centred
+                total += int(node.weights[o, ky, kx, i]) * kept
+        assert found[n, oy, ox, o] == total
+    assert changed == (data < 4)
+    whole = dataclasses.replace(plain, terms=Terms(weights=16))
+    np.testing.assert_array_equal(
+        golden.accumulate(graph, whole, x), golden.accumulate(graph, plain, x)
+    )
+
+
+def test_sums_of_limited_activations_stay_exact():
+    """255 counts as 256 if it keeps one term: the bound that decides the dtype must know."""
+    graph = random_conv(np.random.default_rng(6), (1, 1), 517, (1, 1), (1, 1), (0,) * 4, zero=-128)
+    node = dataclasses.replace(graph.nodes[0], terms=Terms(weights=16, data=1))
+    node.weights[:] = 127
+    node.bias[:] = 0
+    node.weights[0, 0, 0, 0] = 126
+    found = golden.accumulate(graph, node, np.full((1, 1, 1, 517), 127, np.int8))
+    assert found[0, 0, 0].tolist() == [256 * (127 * 517 - 1), *[256 * 127 * 517] * 3]
 
 
 def test_accumulator_overflow_is_an_error():
