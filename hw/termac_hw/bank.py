@@ -65,7 +65,8 @@ class ActivationBank(wiring.Component):
         From the engine or the previous bank; to the next bank.
     pad, residual_pad : signed(8)
         Stored byte for taps outside the image; for absent residual words.
-    clear, terms, data_terms, hese : those that the feeders take, see :mod:`termac_hw.cells`
+    clear, terms, data_terms, hese, centred : those that the cell's feeders take
+        See :mod:`termac_hw.cells`.
     lanes : S lane bundles, see :mod:`termac_hw.cells`
     residual_push, residual_word, residual_phase, residual_data
         A residual slice of alpha bytes.
@@ -154,7 +155,10 @@ class ActivationBank(wiring.Component):
         coded, load = word, current
         if kind.Encoder is not None:
             m.submodules.encoder = encoder = place(kind.Encoder(config), platform, "encoder")
-            m.d.comb += [encoder.word.eq(word), encoder.zero.eq(self.pad)]
+            m.d.comb += [
+                encoder.word.eq(word),
+                encoder.zero.eq(Mux(self.centred, self.pad, 0)),
+            ]
             connect_settings(m, self, encoder)
             coded, load = encoder.coded, stages[2 + config.kind.feed_delay]
         columns = []

@@ -17,7 +17,7 @@ from termac_hw.array import Array
 from termac_hw.axi_lite import AxiLiteRegisters
 from termac_hw.axi_memory import AxiMemory
 from termac_hw.bank import ActivationBank
-from termac_hw.cells import cell_kind
+from termac_hw.cells import ROW_SETTINGS, SETTINGS, cell_kind
 from termac_hw.drain import Drain
 from termac_hw.emit import place
 from termac_hw.engine import Engine
@@ -139,7 +139,7 @@ class Core(wiring.Component):
             request = bank.request_out
         kind = cell_kind(config.cell)
         settings = {"clear": sequencer.clear}
-        settings |= {name: layer[name] for name in ("terms", "data_terms", "hese", "doubles")}
+        settings |= {name: layer[name] for name in SETTINGS | ROW_SETTINGS if name != "clear"}
         for bank in banks:
             m.d.comb += [getattr(bank, name).eq(settings[name]) for name in kind.settings]
         m.d.comb += [

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, PASS
+from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, PASS, Config
 from termac.canvas import (
     EMPTY,
     INK,
@@ -38,9 +38,10 @@ MOST_TILES = 64
 
 
 def layer_tiles(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
-    """Tiles of a layer in the order in which they are loaded: indices into ``image.value``.
+    """Tiles of a layer in the order in which they are loaded: indices into ``image.cells``.
 
-    A tile that several passes share occurs once per pass.
+    A tile that several passes share occurs once per pass. Where cells keep terms, a tile is as many
+    planes as the pass has terms, one after the other.
     """
     tiles: list[int] = []
     for number in range(layer.first_descriptor, layer.last_descriptor + 1):
@@ -51,9 +52,11 @@ def layer_tiles(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
             values.update(layout.unpack_one(int(word)))
         records = image.program[values["records"] : values["records"] + values["passes"]]
         offsets = [PASS.unpack_one(int(record))["weights"] for record in records]
+        planes = range(max(1, values["terms"]))
         for tile in range(values["row_tiles"]):
             base = values["weights"] + tile * values["weights_tile"]
-            tiles += [(base + offset) // image.config.columns for offset in offsets]
+            firsts = [(base + offset) // image.config.columns for offset in offsets]
+            tiles += [first + plane for first in firsts for plane in planes]
     return np.array(tiles, np.int64)
 
 
@@ -79,7 +82,7 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
     image : Image
     path : PNG file to write
     colour : ``"value"`` (negative red, positive blue) or ``"lane"`` (which of the lanes of its
-        combined column a weight reads). Empty slots are gray in both.
+        combined column a weight or term reads). Empty slots are gray in both.
 
     Raises
     ------
@@ -98,7 +101,8 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
         shown = indices[:MOST_TILES]
         tiles = cell_colours(image, shown, colour)
         mosaics.append(tile_mosaic(tiles, per_line))
-        part = f"{len(indices)} tile{'s' * (len(indices) != 1)}"
+        kind = "term plane" if config.kind.keeps_terms else "tile"
+        part = f"{len(indices)} {kind}{'s' * (len(indices) != 1)}"
         if len(shown) < len(indices):
             part = f"the first {len(shown)} of {part}"
         titles.append((layer.name, f"{part}, {layer.density:.0%} of the slots used"))
@@ -128,7 +132,7 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
         axes.imshow(mosaic, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         y -= space
-    _legend(figure, side, config.lanes, colour)
+    _legend(figure, side, config, colour)
     save_figure(figure, path)
 
 
@@ -181,12 +185,20 @@ def cell_colours(image: Image, tiles: NDArray[np.int64], colour: str) -> NDArray
     """Cells of tiles as RGB 0..1, ``[n, rows, columns, 3]``."""
     values = image.value[tiles]
     if colour == "value":
-        rgb = value_colours(values.astype(np.float64))
+        scale = MOST_VALUE / _largest(image.config)
+        rgb = value_colours(scale * values.astype(np.float64))
     else:
         rgb = np.asarray(_lane_map(image.config.lanes)(image.lane[tiles]))[..., :3]
     rgb = np.array(rgb, np.float64)
     rgb[values == 0] = EMPTY
     return rgb
+
+
+def _largest(config: Config) -> int:
+    """Largest magnitude of what one cell holds, as the colours show it."""
+    if not config.kind.keeps_terms:
+        return MOST_VALUE
+    return 128 if config.kind.splits_data else 2
 
 
 def _lane_map(lanes: int) -> ListedColormap:
@@ -195,14 +207,20 @@ def _lane_map(lanes: int) -> ListedColormap:
     return ListedColormap(colormaps["turbo"](np.linspace(0.04, 0.96, max(2, lanes))))
 
 
-def _legend(figure: Figure, side: float, lanes: int, colour: str) -> None:
+def _legend(figure: Figure, side: float, config: Config, colour: str) -> None:
     """Colour scale at the bottom left."""
-    axes = axes_at(figure, side, 0.5, 3.6, 0.16)
+    axes, lanes = axes_at(figure, side, 0.5, 3.6, 0.16), config.lanes
     if colour == "value":
         scale = value_colours(np.arange(-MOST_VALUE, MOST_VALUE + 1, dtype=np.float64))
         axes.imshow(scale[None], aspect="auto", extent=(-MOST_VALUE - 0.5, MOST_VALUE + 0.5, 0, 1))
-        axes.set_xticks([-MOST_VALUE, -32, 0, 32, MOST_VALUE])
-        axes.set_xlabel("weight (int8)", fontsize=9, color=INK, labelpad=1)
+        largest = _largest(config)
+        ticks, what = [-largest, -largest // 4, 0, largest // 4, largest], "weight (int8)"
+        if config.kind.splits_data:
+            what = "term"
+        elif config.kind.keeps_terms:
+            ticks, what = [-2, -1, 0, 1, 2], "term, over the power of two of its beat"
+        axes.set_xticks([tick * MOST_VALUE / largest for tick in ticks], [str(t) for t in ticks])
+        axes.set_xlabel(what, fontsize=9, color=INK, labelpad=1)
     else:
         scale = np.asarray(_lane_map(lanes)(np.arange(lanes)))
         axes.imshow(scale[None], aspect="auto", extent=(-0.5, lanes - 0.5, 0, 1))

@@ -18,7 +18,7 @@ from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Ten
 
 __all__ = ["Layer", "Linear", "Residual", "fuse"]
 
-IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 64, 1 << 25  # 64 * 2**25 = 2**31: exactly one
+IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 2, 1 << 30  # 2 * 2**30 = 2**31: exactly one
 
 
 @dataclass(frozen=True, eq=False)
