@@ -20,7 +20,7 @@ from termac.arch import Config
 from termac.arch.cells import DOUBLES
 from termac.errors import ConfigError
 
-from termac_hw.cells import bit_plane, term
+from termac_hw.cells import bit_plane, bit_serial, bit_serial_end, term
 
 __all__ = ["ROW_SETTINGS", "SETTINGS", "CellKind", "cell_kind", "cell_names", "connect_settings"]
 
@@ -60,6 +60,10 @@ class CellKind:
 _KINDS = {
     "bit_plane": CellKind(
         bit_plane.BitPlaneCell, bit_plane.Feeder, bit_plane.RowEnd, bit_plane.lane_bundle_width,
+    ),
+    "bit_serial": CellKind(
+        bit_serial.BitSerialCell, bit_serial.Feeder, bit_serial_end.RowEnd,
+        bit_serial.lane_bundle_width, settings=("clear",), row_settings=("clear",),
     ),
     "term": CellKind(
         term.TermCell, term.Feeder, term.RowEnd, term.lane_bundle_width,
