@@ -65,7 +65,7 @@ class ActivationBank(wiring.Component):
         From the engine or the previous bank; to the next bank.
     pad, residual_pad : signed(8)
         Stored byte for taps outside the image; for absent residual words.
-    clear, terms, data_terms, hese, centred : those that the cell's feeders take
+    clear, terms, hese, centred : those that the cell's feeders take
         See :mod:`termac_hw.cells`.
     lanes : S lane bundles, see :mod:`termac_hw.cells`
     residual_push, residual_word, residual_phase, residual_data
@@ -154,7 +154,8 @@ class ActivationBank(wiring.Component):
         kind = cell_kind(config.cell)
         coded, load = word, current
         if kind.Encoder is not None:
-            m.submodules.encoder = encoder = place(kind.Encoder(config), platform, "encoder")
+            encoder = kind.Encoder(config)
+            m.submodules.encoder = place(encoder, platform, "encoder")
             m.d.comb += [
                 encoder.word.eq(word),
                 encoder.zero.eq(Mux(self.centred, self.pad, 0)),

@@ -24,7 +24,7 @@ from termac_hw.cells import bit_plane, bit_serial, bit_serial_end, term
 
 __all__ = ["ROW_SETTINGS", "SETTINGS", "CellKind", "cell_kind", "cell_names", "connect_settings"]
 
-SETTINGS = {"clear": 1, "terms": 5, "data_terms": 3, "hese": 1, "centred": 1}
+SETTINGS = {"clear": 1, "terms": 5, "hese": 1, "centred": 1}
 """Ports, with their widths, through which feeders and encoders may be told about a layer.
 
 ``clear`` is a pulse before a layer starts; the others are fields of the layer descriptor.
