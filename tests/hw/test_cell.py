@@ -152,7 +152,7 @@ def test_row_end_joins_planes_of_signed_activations(columns, planes):
 
 
 def test_registry_names_its_cells():
-    assert cell_names() == ["bit_plane", "bit_serial", "term"]
+    assert cell_names() == ["bit_plane", "bit_serial", "term", "term_pair"]
     assert cell_kind("bit_plane").Cell is BitPlaneCell
     assert cell_kind("bit_plane").RowEnd is RowEnd
     with pytest.raises(ConfigError, match=r"no cell named 'nand'; cells: bit_plane"):

@@ -20,7 +20,8 @@ from termac.arch import Config
 from termac.arch.cells import DOUBLES
 from termac.errors import ConfigError
 
-from termac_hw.cells import bit_plane, bit_serial, bit_serial_end, term
+from termac_hw.cells import bit_plane, bit_serial, bit_serial_end, term, term_pair
+from termac_hw.term_encoder import TermEncoder
 
 __all__ = ["ROW_SETTINGS", "SETTINGS", "CellKind", "cell_kind", "cell_names", "connect_settings"]
 
@@ -68,6 +69,10 @@ _KINDS = {
     "term": CellKind(
         term.TermCell, term.Feeder, term.RowEnd, term.lane_bundle_width,
         row_settings=("doubles",),
+    ),
+    "term_pair": CellKind(
+        term_pair.TermPairCell, term_pair.Feeder, term_pair.RowEnd, term_pair.lane_bundle_width,
+        Encoder=TermEncoder, settings=("terms", "hese", "centred"),
     ),
 }  # fmt: skip
 

@@ -117,20 +117,29 @@ class TermCell(wiring.Component):
             ]
         return m
 
+    # The arithmetic of a cell: what another formulation, or a vendor's primitives, replace.
+
+    INVERTED = (True,) * 8
+    """Of every bit that a lane brings: whether it is inverted if the term is negative."""
+
     def _bundle(self, config):
         return lane_bundle_width(config)
 
-    # The arithmetic of a cell: what another formulation, or a vendor's primitives, replace.
+    def _select(self, m, lanes, term, suffix):
+        """What the term's lane brings, inverted where and if the term says so."""
+        width = len(self.INVERTED)
+        negative = (term.negative & inverted for inverted in self.INVERTED)
+        # Bit by bit: a lane need not have a power of two of them.
+        bits = Cat((lanes[bit::width] >> term.lane)[0] for bit in range(width))
+        return bits ^ Cat(negative)
 
     def _product(self, m, lanes, term, suffix):
         """Registers of the lane's activation, negated by inverting it, and of its exponent."""
-        lane = Signal(8, name=f"activation{suffix}")
         value = Signal(signed(8), name=f"value{suffix}", reset_less=True)
         double = Signal(name=f"double{suffix}", reset_less=True)
         negative = Signal(name=f"negative{suffix}", reset_less=True)
-        m.d.comb += lane.eq(lanes.word_select(term.lane, 8))
         m.d.sync += [
-            value.eq(lane ^ term.negative.replicate(8)),
+            value.eq(self._select(m, lanes, term, suffix)),
             negative.eq(term.negative),
             double.eq(term.double),
         ]
@@ -197,11 +206,12 @@ class RowEnd(wiring.Component):
     first, last : 1
         The sum belongs to the first; last beat of a vector.
     double : 1
-        The beat is of the next lower power of two than the one before.
+        The beat is of the next lower power of two than the one before; absent without DOUBLES.
     result : signed(result_width)
     """
 
     module_name = "termac_row_end"
+    DOUBLES = True
 
     def __init__(self, config: Config):
         self.config = config
@@ -210,7 +220,7 @@ class RowEnd(wiring.Component):
                 "sum": In(signed(config.sum_width)),
                 "first": In(1),
                 "last": In(1),
-                "double": In(1),
+                **({"double": In(1)} if self.DOUBLES else {}),
                 "result": Out(signed(config.result_width)),
             }
         )
@@ -221,7 +231,7 @@ class RowEnd(wiring.Component):
         acc, following, result = Signal(shape), Signal(shape), Signal(shape, reset_less=True)
         within = Signal()  # after the first beat of a vector, up to its last
         m.d.comb += [
-            following.eq(Mux(self.double, acc << 1, acc) + self.sum),
+            following.eq((Mux(self.double, acc << 1, acc) if self.DOUBLES else acc) + self.sum),
             self.result.eq(result),
         ]
         m.d.sync += [within.eq((within | self.first) & ~self.last), acc.eq(following)]
