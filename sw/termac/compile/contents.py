@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from termac.arch import Config, weight_layout
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.compile.fuse import Layer
-from termac.compress.terms import encode
+from termac.terms import encode
 from termac.errors import ModelError
 from termac.graph import Terms
 from termac.slots import LOSSLESS, rounds
@@ -122,7 +122,11 @@ class _SlotTerms(_Terms):
 
 
 class _PairTerms(_Terms):
-    """Terms with exponents of their own, the largest first, of equal ones the lowest lane."""
+    """Terms with exponents of their own, the largest first, of equal ones the lowest lane.
+
+    Whole activations are their at most four NAF terms, zero point included; no other encoding, and
+    no value less its zero point, is sure to have as few.
+    """
 
     def __init__(self, config: Config, terms: Terms):
         data = terms.data or DATA_TERMS
@@ -131,7 +135,7 @@ class _PairTerms(_Terms):
             beats=terms.weights * data,
             terms=terms.weights,
             data_terms=data,
-            hese=terms.encoding == "hese",
+            hese=terms.data > 0 and terms.encoding == "hese",
             centred=terms.data > 0,
         )
 
