@@ -29,7 +29,7 @@ from termac.frontend.float_graph import (
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
 from termac.requantize import quantize_multiplier
 
-__all__ = ["quantize"]
+__all__ = ["check_accumulators", "multiplier_pair", "quantize"]
 
 WEIGHT_LIMIT = 127
 CORRECTION_SAMPLES = 64
@@ -95,7 +95,7 @@ def quantize(
         correct_biases(graph, result, x[:CORRECTION_SAMPLES])
     for integer in result.nodes:
         if isinstance(integer, Conv):
-            _check_accumulators(integer, tensors[integer.input])
+            check_accumulators(integer, tensors[integer.input])
     return result
 
 
@@ -164,8 +164,8 @@ def _weight_scales(node: FloatConv, in_scale: float, out_scale: float) -> NDArra
     return np.maximum(largest / WEIGHT_LIMIT, floor)
 
 
-def _multiplier(real: float) -> tuple[int, int]:
-    """As :func:`quantize_multiplier`; 1, which a scale just wide enough gives, becomes 1-2**-31."""
+def multiplier_pair(real: float) -> tuple[int, int]:
+    """Multiplier and shift as :func:`quantize_multiplier`; 1, which a scale just wide enough gives, becomes 1-2**-31."""
     return quantize_multiplier(min(real, 1 - 2.0**-31))
 
 
@@ -188,7 +188,7 @@ def _integer_node(
         scales = weight_scales[node.name]
         weights = np.rint(node.weights / scales[:, None, None, None])
         weights = np.clip(weights, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
-        pairs = [_multiplier(in_scale * float(scale) / out.scale) for scale in scales]
+        pairs = [multiplier_pair(in_scale * float(scale) / out.scale) for scale in scales]
         low, high = _limits(node, out)
         return Conv(
             name=node.name,
@@ -207,7 +207,7 @@ def _integer_node(
         scale_pair = (tensors[node.first].scale, tensors[node.second].scale)
         twice = 2 * max(scale_pair)
         (m0, s0), (m1, s1) = (quantize_multiplier(scale / twice) for scale in scale_pair)
-        multiplier, shift = _multiplier(twice / ((1 << golden.ADD_SHIFT) * out.scale))
+        multiplier, shift = multiplier_pair(twice / ((1 << golden.ADD_SHIFT) * out.scale))
         low, high = _limits(node, out)
         return Add(
             name=node.name,
@@ -222,7 +222,7 @@ def _integer_node(
         )
     if isinstance(node, FloatAvgPool):
         area = node.kernel[0] * node.kernel[1]
-        multiplier, shift = _multiplier(tensors[node.input].scale / (area * out.scale))
+        multiplier, shift = multiplier_pair(tensors[node.input].scale / (area * out.scale))
         low, high = _limits(node, out)
         return AvgPool(
             name=node.name,
@@ -253,12 +253,15 @@ def _integer_node(
     )
 
 
-def _check_accumulators(node: Conv, tensor: Tensor) -> None:
+def check_accumulators(node: Conv, tensor: Tensor) -> None:
     """No input may overflow int32, also with the zero point folded into the bias."""
     low, high = tensor.limits
     zero = tensor.zero_point
     magnitude = np.abs(node.weights.astype(np.int64)).sum(axis=(1, 2, 3))
-    largest = max(high - zero, zero - low, -low) * magnitude + np.abs(node.bias.astype(np.int64))
+    most = max(high - zero, zero - low, -low)
+    if node.terms is not None and node.terms.data:  # the largest term alone may be more than all
+        most = 1 << (most - 1).bit_length()
+    largest = most * magnitude + np.abs(node.bias.astype(np.int64))
     folded = np.abs(node.bias - zero * node.weights.astype(np.int64).sum(axis=(1, 2, 3)))
     if max(largest.max(), (folded - low * magnitude).max()) >= 1 << 31:
         raise ModelError(

@@ -1,0 +1,69 @@
+"""The published scheme on an integer graph: the largest terms stay, the others are dropped.
+
+H. T. Kung, B. McDanel, S. Q. Zhang, "Term Quantization: Furthering Quantization at Run Time on
+Quantized DNNs", SC 2020, section 3. Needs no data; :mod:`termac.compress.term_network` loses less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from termac.compress.allowance import Allowance, check_allowance, check_encoding, needs_more
+from termac.compress.quantize import check_accumulators
+from termac.graph import Conv, Graph, Node, Terms
+from termac.terms import limit
+
+__all__ = ["MORE", "limit_terms"]
+
+MORE = Allowance(16, 4)
+"""Of the first and of depthwise layers: practically everything."""
+
+
+def limit_terms(
+    graph: Graph,
+    *,
+    group: int,
+    budget: int,
+    data_terms: int = 0,
+    encoding: str = "naf",
+    more: Allowance | None = MORE,
+) -> Graph:
+    """Limit the terms of weights and activations of every convolution, for ``term_pair`` cells.
+
+    Groups are neighbouring input channels of one tap. Weights are taken in non-adjacent form,
+    which has the fewest terms, and may grow to 16 bits: 127 is 128 - 1.
+
+    Parameters
+    ----------
+    graph : integer graph; stays as it is
+    group : weights of a group, the lanes of the array
+    budget : terms that a group of weights keeps, 1..16
+    data_terms : terms that an activation keeps, 1..4; 0: whole activations
+    encoding : of activations, ``"naf"`` or ``"hese"``
+    more : terms of the first and of depthwise convolutions; None: as all others
+
+    Raises
+    ------
+    ConfigError
+        If a budget is out of range, or there is no such encoding.
+    ModelError
+        If a layer could exceed its accumulators.
+    """
+    usual = Allowance(budget, data_terms)
+    check_encoding(encoding)
+    for allowance in (usual, more or usual):
+        check_allowance(allowance, splits_data=allowance.data != 0)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if isinstance(node, Conv):
+            own = more is not None and needs_more(node.weights, is_first=node.input == graph.input)
+            allowance = more if more is not None and own else usual
+            data = allowance.data if data_terms else 0
+            weights = limit(node.weights, group=group, budget=allowance.weights)
+            terms = Terms(weights=allowance.weights, data=data, encoding=encoding)
+            node = replace(node, weights=weights.astype(np.int16), terms=terms)
+            check_accumulators(node, graph.tensors[node.input])
+        nodes.append(node)
+    return replace(graph, nodes=nodes)

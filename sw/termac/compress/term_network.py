@@ -1,0 +1,117 @@
+"""A trained network in terms, without training: ``termac pack --terms``.
+
+Layers follow each other in the order in which they run. Each reads what the layers before it really
+deliver, and its weights are rounded to what the slots of a pass hold so that its answers stay those
+of the float model as nearly as possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac import golden
+from termac.compress.allowance import Allowance, check_allowance, check_encoding, needs_more
+from termac.compress.term_layer import LayerFit, TermLayer
+from termac.errors import ConfigError
+from termac.frontend.float_graph import FloatConv, FloatGraph, evaluate_node
+from termac.graph import Conv, Graph, Node
+
+__all__ = ["TermNetwork", "fit_terms"]
+
+SAMPLES = 256
+"""Calibration samples that layers are fitted to."""
+
+
+@dataclass(frozen=True, eq=False)
+class TermNetwork:
+    """An integer graph whose weights are few terms, and its layers in the order in which they run.
+
+    Parameters
+    ----------
+    graph : Graph
+    layers : list of TermLayer
+    """
+
+    graph: Graph
+    layers: list[TermLayer]
+
+    @property
+    def pairs(self) -> float:
+        """Beats of a cell per multiplication, over all layers."""
+        total = sum(layer.macs for layer in self.layers)
+        return sum(layer.pairs * layer.macs for layer in self.layers) / max(1, total)
+
+
+def fit_terms(
+    model: FloatGraph,
+    graph: Graph,
+    samples: NDArray[np.generic],
+    *,
+    lanes: int,
+    allowance: Allowance | Literal["auto"],
+    shared: bool,
+    max_loss: float = 0.01,
+    encoding: str = "naf",
+    more: Allowance | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> TermNetwork:
+    """Round a network's weights to terms.
+
+    Parameters
+    ----------
+    model : FloatGraph
+    graph : the same, quantized; stays as it is, and its tensors remain
+    samples : [N, *input_layout]
+        Calibration inputs in the model's own layout; the first 256 are used.
+    lanes : weights of a group, neighbouring input channels of one tap
+    allowance : terms of a layer; "auto": the fewest that keep its output error within ``max_loss``
+    shared : all groups share the powers of a pass (``term`` cells, whole activations); else every
+        term has its own, and activations are limited too (``term_pair``)
+    max_loss : bound of the squared error of a layer's output over its variance
+    encoding : of activations, ``"naf"`` or ``"hese"``
+    more : terms of the first and of depthwise convolutions; None: as all others
+    progress : called with (layers done, layers, name)
+
+    Raises
+    ------
+    ConfigError
+        If an allowance is out of range or of the wrong kind, or there is no such encoding.
+    ModelError
+        If a layer could exceed its accumulators.
+    """
+    if not 0 <= max_loss < 1:
+        raise ConfigError(f"max_loss must be at least 0 and below 1, not {max_loss!r}")
+    check_encoding(encoding)
+    for given in (allowance, more):
+        if isinstance(given, Allowance):
+            check_allowance(given, splits_data=not shared)
+    x = model.samples(samples, "calibration data")[:SAMPLES]
+    ideal = {model.input: x}
+    real = {graph.input: golden.quantize_values(x, graph.tensors[graph.input])}
+    total = sum(isinstance(node, Conv) for node in graph.nodes)
+    nodes: list[Node] = []
+    layers: list[TermLayer] = []
+    for node, dense in zip(graph.nodes, model.nodes, strict=True):
+        new = node
+        if isinstance(node, Conv):
+            assert isinstance(dense, FloatConv)
+            if progress is not None:
+                progress(len(layers), total, node.name)
+            fit = LayerFit(
+                dense, node, graph.tensors[node.input], graph.tensors[node.name],
+                real[node.input], ideal[node.input],
+                lanes=lanes, shared=shared, encoding=encoding,
+            )  # fmt: skip
+            own = more is not None and needs_more(node.weights, is_first=node.input == graph.input)
+            wanted = more if own and more is not None else allowance
+            new, layer = fit.least(max_loss) if wanted == "auto" else fit.fit(wanted)
+            layers.append(layer)
+        nodes.append(new)
+        ideal[node.name] = evaluate_node(dense, ideal)
+        real[node.name] = golden.run_node(graph, new, real)
+    return TermNetwork(replace(graph, nodes=nodes), layers)
