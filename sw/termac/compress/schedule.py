@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.compress.pursuit import Slots, pursue
 
-__all__ = ["LARGEST_EXPONENT", "neighbours", "schedules", "unit_choices"]
+__all__ = ["LARGEST_EXPONENT", "descend", "neighbours", "schedules", "spread", "unit_choices"]
 
 LARGEST_EXPONENT = 6
 """Of a beat; twice its power is the most significant bit of an int8 weight."""
@@ -17,6 +17,8 @@ PEAKS = np.geomspace(0.6, 2.0, 7)
 """Largest power of a beat, over the root mean square of a filter's weights: those to try."""
 HEIGHTS = np.geomspace(88, 176, 7)
 """Largest weight of a filter as an integer, where terms have exponents of their own."""
+LEVEL_BEATS = 2.7
+"""Beats per power, to start with."""
 GROUPS = 192
 """Groups that schedules are compared on."""
 
@@ -48,8 +50,8 @@ def schedules(
 ) -> list[tuple[int, ...]]:
     """The best schedules of so many beats for a layer, best first.
 
-    Starts from beats spread evenly over as many powers as a third of them, and changes one beat at
-    a time as long as the squared error falls.
+    They leave the least squared error with one step for all filters, whose weights are scaled to
+    the same root mean square.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def schedules(
     scale = np.sqrt(np.square(weights).mean(axis=1))
     filters = np.flatnonzero(scale)
     if not len(filters):
-        return [_even(beats)]
+        return [spread(beats, 1)]
     widest = max(map(len, groups))
     picked = np.zeros((min(GROUPS, len(filters) * len(groups)), widest))
     chosen = np.linspace(0, len(filters) * len(groups) - 1, len(picked)).astype(np.int64)
@@ -75,16 +77,32 @@ def schedules(
         lost = (pursue(targets, exponents).reshape(len(PEAKS), *picked.shape) * units - picked) ** 2
         return float(lost.sum(axis=(1, 2)).min())
 
-    known = {start: error(start) for start in (_even(beats),)}
-    current = next(iter(known))
+    levels = max(1, round(beats / LEVEL_BEATS))
+    return descend(spread(beats, levels), error)[:count]
+
+
+def descend(
+    start: tuple[int, ...], cost: Callable[[tuple[int, ...]], float]
+) -> list[tuple[int, ...]]:
+    """Change one beat at a time as long as the cost falls; all that was seen, cheapest first."""
+    known = {start: cost(start)}
+    current = start
     while True:
         for near in neighbours(current):
             if near not in known:
-                known[near] = error(near)
-        best = min(known, key=lambda exponents: known[exponents])
-        if best == current:
-            return sorted(known, key=lambda exponents: known[exponents])[:count]
-        current = best
+                known[near] = cost(near)
+        ranked = sorted(known, key=lambda exponents: known[exponents])
+        if ranked[0] == current:
+            return ranked
+        current = ranked[0]
+
+
+def spread(beats: int, levels: int) -> tuple[int, ...]:
+    """Beats spread evenly over as many powers as wanted and possible, small ones first."""
+    levels = min(levels, beats, LARGEST_EXPONENT + 1)
+    counts = np.full(levels, beats // levels)
+    counts[: beats % levels] += 1
+    return _listed(counts)
 
 
 def unit_choices(weights: NDArray[np.float64], slots: Slots) -> NDArray[np.float64]:
@@ -93,13 +111,6 @@ def unit_choices(weights: NDArray[np.float64], slots: Slots) -> NDArray[np.float
         return np.abs(weights).max(axis=1, initial=0) / HEIGHTS[:, None]
     scale = np.sqrt(np.square(weights).mean(axis=1))
     return PEAKS[:, None] * scale / (1 << slots[0])
-
-
-def _even(beats: int) -> tuple[int, ...]:
-    levels = min(max(1, round(beats / 2.7)), LARGEST_EXPONENT + 1)
-    counts = np.full(levels, beats // levels)
-    counts[: beats % levels] += 1
-    return _listed(counts)
 
 
 def _listed(counts: NDArray[np.integer]) -> tuple[int, ...]:
