@@ -2,9 +2,9 @@
 
 A product of 8-bit operands is the sum of weight and activation bit, shifted by one place per bit;
 a serial adder joins it to the partial sum that passes by. A sum takes far more bits than an
-activation, so four MACs take vectors in turn, and no adder waits: H. T. Kung, B. McDanel,
-S. Q. Zhang, "Packing Sparse Convolutional Neural Networks for Efficient Systolic Array
-Implementations: Column Combining Under Joint Optimization", ASPLOS 2019, section 4.
+activation, so four MACs take vectors in turn, and no adder waits. As in the circuits released with
+B. McDanel, S. Q. Zhang, H. T. Kung, X. Dong, "Full-stack Optimization for Accelerating CNNs Using
+Powers-of-Two Weights with FPGA Validation", ICS 2019.
 
 Here the four MACs share all but their serial adders. One adder row is enough, because only one
 MAC takes bits at a time. One register is enough for the upper halves of the products: it is empty

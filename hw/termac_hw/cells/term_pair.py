@@ -45,23 +45,24 @@ class TermPairCell(term.TermCell):
     def _product(self, m, lanes, term, suffix):
         """Registers of the sum of exponents, decoded by halves, and of the product's sign."""
         lane = data.View(DATA_TERM, Signal(DATA_TERM.size, name=f"lane_term{suffix}"))
-        power = Signal(4, name=f"power{suffix}")
         fine = Signal(4, name=f"fine{suffix}", reset_less=True)
         coarse = Signal(4, name=f"coarse{suffix}", reset_less=True)
         negative = Signal(name=f"negative{suffix}", reset_less=True)
-        m.d.comb += [
-            lane.as_value().eq(self._select(m, lanes, term, suffix)),
-            power.eq(term.exponent + lane.exponent),
-        ]
+        m.d.comb += lane.as_value().eq(self._select(m, lanes, term, suffix))
         m.d.sync += [
-            fine.eq(Cat(power[:2] == wire for wire in range(4))),
-            coarse.eq(Cat(power[2:] == wire for wire in range(4))),
+            Cat(fine, coarse).eq(Cat(self._decode(m, term.exponent, lane.exponent, suffix))),
             negative.eq(lane.negative),
         ]
         # Not an operand of the decoder: a register's synchronous reset costs no LUT.
         with m.If(~term.used | (lane.exponent[0] & lane.exponent[3])):
             m.d.sync += [fine.eq(0), negative.eq(0)]
         return fine, coarse, negative
+
+    def _decode(self, m, weight_exponent, lane_exponent, suffix):
+        """The two halves of the sum of exponents, four wires each."""
+        power = Signal(4, name=f"power{suffix}")
+        m.d.comb += power.eq(weight_exponent + lane_exponent)
+        return [half == wire for half in (power[:2], power[2:]) for wire in range(4)]
 
     def _add(self, m, addend, product, suffix):
         """The addend plus 2**power or, negative, ~2**power + 1, in one adder.
