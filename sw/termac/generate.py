@@ -52,6 +52,7 @@ def generate(config: Config, folder: str | Path) -> list[Path]:
             "termac.h": c_header(config),
             "config.json": _json(asdict(config) | {"digest": config.digest}),
         }
+        texts = {name: text for name, text in texts.items() if text}
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8", newline="\n")
     return [folder / name for name in sorted(texts)]

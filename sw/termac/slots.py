@@ -11,10 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOSSLESS", "fill", "rounds"]
-
-LOSSLESS = (6, 5, 4, 3, 2, 1, 0, 0)
-"""Exponents for a layer that does not say any: int8 weights, every power once."""
+__all__ = ["fill", "rounds"]
 
 
 def fill(

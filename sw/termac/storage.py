@@ -145,6 +145,16 @@ def _places(pixels: int, channels: int, blocks: int, banks: int, lanes: int) -> 
     return tuple(result)
 
 
+def _neighbours(pixels: int, channels: int, blocks: int, config: Config) -> tuple[int, ...]:
+    """The same where cells keep terms: those of all lanes of a bank, of neighbouring channels.
+
+    Every pixel starts with a bank, if that takes no more words.
+    """
+    aligned = -(-channels // config.lanes) * config.lanes
+    step = aligned if pixels * aligned <= blocks * config.word_bytes else channels
+    return tuple(step * pixel + channel for pixel in range(pixels) for channel in range(channels))
+
+
 def channel_groups(channels: int, config: Config) -> NDArray[np.int64]:
     """Combined column of every channel of an unpermuted tensor, int [channels].
 
@@ -169,8 +179,9 @@ def plain_storage(
     channels = tensor.shape[2]
     entries = fy * fx * channels
     blocks = -(-entries // config.word_bytes)
-    flat: Sequence[int] = range(entries)  # a group of terms is of neighbouring channels
-    if not config.kind.keeps_terms:
+    if config.kind.keeps_terms:
+        flat = _neighbours(fy * fx, channels, blocks, config)
+    else:
         flat = _places(fy * fx, channels, blocks, config.banks, config.lanes)
     places = np.array(flat).reshape(fy, fx, channels)
     positions = places

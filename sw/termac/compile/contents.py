@@ -8,17 +8,19 @@ bank's lanes have more terms than a pass has room for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config, weight_layout
-from termac.arch.cells import DATA_TERMS, TERMS
-from termac.compile.fuse import Layer
-from termac.terms import encode
+from termac.arch.cells import DATA_TERMS, TERMS, TERMS_AHEAD
+from termac.compile.fuse import Layer, Linear
+from termac.compress.lossless import lossless_terms, rounds_needed
 from termac.errors import ModelError
 from termac.graph import Terms
-from termac.slots import LOSSLESS, rounds
+from termac.slots import rounds
+from termac.terms import encode
 
 __all__ = ["Contents", "contents"]
 
@@ -177,14 +179,25 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
         return _Weights(config, beats=8 if kind.serial_sums else bits)
     if kind.splits_data:
         return _PairTerms(config, terms or Terms(weights=TERMS // 2))
-    if terms is None or not terms.exponents:
-        terms = Terms(weights=len(LOSSLESS), exponents=LOSSLESS, data=terms.data if terms else 0)
-    if terms.data:
+    if terms is not None and terms.data:
         raise ModelError(
             f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
             f"{config.cell!r} of config {config.name!r} counts whole activations"
         )
+    if terms is None or not terms.exponents:
+        terms = _lossless(layer.linear, config)
     return _SlotTerms(config, terms)
+
+
+@lru_cache(maxsize=256)
+def _lossless(linear: Linear, config: Config) -> Terms:
+    """Fewest cycles for a layer that does not say how to split it; short tiles load sooner."""
+    tried = []
+    for beats in sorted({1, min(config.segments, TERMS_AHEAD), TERMS_AHEAD}):
+        terms = lossless_terms(linear.weights, config.lanes, beats=beats, rows=config.rows)
+        needed = rounds_needed(linear.weights, config.lanes, terms, rows=config.rows)
+        tried.append((needed * max(beats, config.segments), beats, terms))
+    return min(tried, key=lambda entry: entry[:2])[2]
 
 
 def _unique(banked: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
