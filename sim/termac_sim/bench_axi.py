@@ -279,7 +279,10 @@ async def bad_programs_end_in_named_errors(dut):
         await driver.store(_words(driver, {index: program[index] for index in changes}))
         await driver.run(len(driver.inputs) - 1)
         codes.add(code)
-    assert codes == {ErrorCode.CONFIG, ErrorCode.OPCODE, ErrorCode.GEOMETRY, ErrorCode.ADDRESS}
+    wanted = {ErrorCode.CONFIG, ErrorCode.OPCODE, ErrorCode.GEOMETRY, ErrorCode.ADDRESS}
+    assert codes == (
+        wanted if driver.image.config.cell == "bit_plane" else wanted | {ErrorCode.BUDGET}
+    )
 
 
 @cocotb.test
@@ -352,13 +355,28 @@ def _faults(image):
     for opcode in (0, 9, int(Opcode.HEADER)):
         yield f"opcode {opcode}", change(0, opcode=opcode), ErrorCode.OPCODE, 0
     yield "no end", {1 + count * DESCRIPTOR_WORDS: 0}, ErrorCode.OPCODE, count
-    for values in (
-        {"beats": 0}, {"beats": 9}, {"time": config.segments - 1},
+    beats = [{"beats": 0}, {"beats": 9}]
+    geometry = [
+        {"time": config.segments - 1},
         {"last_time": config.segments - 1}, {"row_tiles": 0}, {"passes": 0}, {"vectors": 0},
         {"out_width": 0}, {"out_blocks": 0},
-    ):  # fmt: skip
-        for layer in sorted({0, last}):
-            yield f"{values} in layer {layer}", change(layer, **values), ErrorCode.GEOMETRY, layer
+    ]  # fmt: skip
+    budget = []
+    if config.cell == "bit_plane":
+        geometry += beats
+    else:
+        budget += beats
+    if config.kind.keeps_terms:
+        each = {"data_terms": 1} if config.kind.splits_data else {}
+        budget += [{"terms": 0}, {"terms": 0, "beats": 0}, {"terms": 17, "beats": 17, **each}]
+    if config.kind.splits_data:
+        budget += [{"data_terms": 0, "beats": 0}, {"data_terms": 5, "terms": 1, "beats": 5}]
+    for code, changes in ((ErrorCode.GEOMETRY, geometry), (ErrorCode.BUDGET, budget)):
+        for values in changes:
+            for layer in sorted({0, last}):
+                # Long enough that the time of a vector is right.
+                given = {"time": 127, "last_time": 127, **values} if code is code.BUDGET else values
+                yield f"{values} in layer {layer}", change(layer, **given), code, layer
     for values in (
         {"records": config.program_depth}, {"taps": config.tap_depth},
         {"weights": config.weight_depth}, {"parameters": config.parameter_depth},

@@ -232,8 +232,9 @@ def test_sums_never_overflow():
         assert worst < 1 << (config.result_width - 1)
 
 
-def test_bank_encodes_relative_to_the_padding_value():
-    """The padding value is the zero point: padding has no terms. Two cycles after a plain bank."""
+@pytest.mark.parametrize("centred", [0, 1])
+def test_bank_encodes_relative_to_the_padding_value(centred):
+    """The padding value is the zero point: centred, padding has no terms. Two cycles later."""
     config = make_config(lanes=4)
     bank = ActivationBank(config)
     rng = random.Random(3)
@@ -245,6 +246,7 @@ def test_bank_encodes_relative_to_the_padding_value():
     async def bench(ctx):
         ctx.set(bank.pad, zero)
         ctx.set(bank.terms, 3)
+        ctx.set(bank.centred, centred)
         ctx.set(bank.host_write, 15)
         ctx.set(bank.host_write_address, 5)
         ctx.set(bank.host_write_data, int.from_bytes(np.int8(values).tobytes(), "little"))
@@ -255,7 +257,9 @@ def test_bank_encodes_relative_to_the_padding_value():
             await ctx.tick()
             ctx.set(bank.request, base | {"load": 0, "pad": 0})
             await ctx.tick().repeat(bank.LATENCY - 1 + config.kind.feed_delay)
-            word, _ = data_word([0 if pad else value - zero for value in values], DATA_TERMS)
+            offset = zero if centred else 0
+            stored = [zero if pad else value for value in values]
+            word, _ = data_word([value - offset for value in stored], DATA_TERMS)
             for beat in range(12):
                 lanes = ctx.get(bank.lanes) >> 2 * width & (1 << width) - 1
                 terms = [word >> 5 * (DATA_TERMS * lane + beat // 3) & 31 for lane in range(4)]

@@ -5,7 +5,7 @@ import pytest
 from termac.compile import compile_graph
 from termac_sim import device
 
-from tests.sim.random_layers import CONFIGS
+from tests.sim.random_layers import CONFIGS, SHORT_CONFIGS
 from tests.sw.random_graphs import Builder, random_input
 
 pytest.importorskip("cocotbext.axi")
@@ -55,6 +55,13 @@ def test_axi(test, tmp_path):
 @pytest.mark.parametrize("test", TESTS[:2])
 def test_axi_with_counts_that_are_no_powers_of_two(test, tmp_path):
     run(CONFIGS[1], [test], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config", [c for c in SHORT_CONFIGS if c.cell != "bit_plane"], ids=lambda config: config.name
+)
+def test_every_cell_names_its_errors(config, tmp_path):
+    run(config, [TESTS[3]], tmp_path)
 
 
 @pytest.mark.long

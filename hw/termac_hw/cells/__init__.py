@@ -68,11 +68,11 @@ _KINDS = {
     ),
     "term": CellKind(
         term.TermCell, term.Feeder, term.RowEnd, term.lane_bundle_width,
-        row_settings=("doubles",),
+        row_settings=("clear", "doubles"),
     ),
     "term_pair": CellKind(
         term_pair.TermPairCell, term_pair.Feeder, term_pair.RowEnd, term_pair.lane_bundle_width,
-        Encoder=TermEncoder, settings=("terms", "hese", "centred"),
+        Encoder=TermEncoder, settings=("terms", "hese", "centred"), row_settings=("clear",),
     ),
 }  # fmt: skip
 

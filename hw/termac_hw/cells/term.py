@@ -205,6 +205,8 @@ class RowEnd(wiring.Component):
         Sum of the row's last column.
     first, last : 1
         The sum belongs to the first; last beat of a vector.
+    clear : 1
+        Between layers: forget a vector that an error has cut short.
     double : 1
         The beat is of the next lower power of two than the one before; absent without DOUBLES.
     result : signed(result_width)
@@ -220,6 +222,7 @@ class RowEnd(wiring.Component):
                 "sum": In(signed(config.sum_width)),
                 "first": In(1),
                 "last": In(1),
+                "clear": In(1),
                 **({"double": In(1)} if self.DOUBLES else {}),
                 "result": Out(signed(config.result_width)),
             }
@@ -236,6 +239,8 @@ class RowEnd(wiring.Component):
         ]
         m.d.sync += [within.eq((within | self.first) & ~self.last), acc.eq(following)]
         # Zero whenever a vector begins: a synchronous reset is free, a gate in the adder is not.
+        with m.If(self.clear):
+            m.d.sync += within.eq(0)
         with m.If(self.last | ~(within | self.first)):
             m.d.sync += acc.eq(0)
         with m.If(self.last):

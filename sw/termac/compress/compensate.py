@@ -138,5 +138,3 @@ class Rounding:
     def bias(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Biases that keep the mean of every answer, float64 [filters]."""
         return self.seen.cross[-1] - weights @ self.seen.moments[-1, :-1]
-
-

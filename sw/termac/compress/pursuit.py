@@ -91,9 +91,7 @@ def _exponents(slots: Slots) -> Sequence[int | None]:
     return [None] * slots if isinstance(slots, int) else slots
 
 
-def _total(
-    terms: NDArray[np.float64], lanes: NDArray[np.int64], width: int
-) -> NDArray[np.int64]:
+def _total(terms: NDArray[np.float64], lanes: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     """Sum of the terms of every lane, int64 [n, width]."""
     result = np.zeros((len(terms), width))
     rows = np.arange(len(terms))

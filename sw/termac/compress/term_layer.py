@@ -94,9 +94,7 @@ class LayerFit:
         rounding = self._rounding(allowance.data)
         choices: list[Slots] = [allowance.weights]
         if self.shared:
-            choices = [
-                *schedules(rounding.wanted, rounding.groups, allowance.weights, SCHEDULES)
-            ]
+            choices = [*schedules(rounding.wanted, rounding.groups, allowance.weights, SCHEDULES)]
         best: tuple[float, Any, Any, Any] | None = None
         for slots in choices:
             units = self._units(rounding.wanted, slots)
