@@ -132,6 +132,16 @@ def test_lenet5_fifty_images(lenet5):
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("preset", ["term", "term-pair", "bit-serial"])
+def test_lenet5_on_other_cells(lenet5, preset):
+    """No term is dropped: the integers, and so the answers, are those of every other cell."""
+    _, graph, test = lenet5
+    roomy = dataclasses.replace(load_config(preset), weight_depth=1 << 16, tap_depth=1 << 13)
+    check(graph, roomy, test[:3].images)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_resnet20(resnet20):
     _, graph, samples, _ = resnet20
     image = check(graph, SQUARE, samples[:1])

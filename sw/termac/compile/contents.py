@@ -24,6 +24,9 @@ from termac.terms import encode
 
 __all__ = ["Contents", "contents"]
 
+LARGEST_PAIRED = 213
+"""Largest weight of distinct terms with exponents of at most 7, in non-adjacent form below 128."""
+
 
 class Contents(ABC):
     """How the cells of one configuration hold the weights of one layer.
@@ -142,7 +145,11 @@ class _PairTerms(_Terms):
         )
 
     def _codes(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
-        digits = encode(groups, "naf")[..., ::-1].swapaxes(1, 2)  # [groups, power, lane]
+        # A term's exponent is at most 7, so from 171 on one 128 stands apart.
+        apart = np.where(np.abs(groups) > 170, np.sign(groups), 0)
+        digits = encode(groups - 128 * apart, "naf")[..., :8]
+        digits[..., 7] += apart.astype(np.int8)
+        digits = digits[..., ::-1].swapaxes(1, 2)  # [groups, power, lane]
         powers, lanes = digits.shape[1:]
         flat = digits.reshape(len(groups), -1)
         order = np.argsort(flat == 0, axis=1, kind="stable")
@@ -178,6 +185,11 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
             )
         return _Weights(config, beats=8 if kind.serial_sums else bits)
     if kind.splits_data:
+        if (largest := int(np.abs(layer.linear.weights).max(initial=0))) > LARGEST_PAIRED:
+            raise ModelError(
+                f"layer {layer.name!r} has a weight of {largest}; terms of cell {config.cell!r} "
+                f"make up to {LARGEST_PAIRED}"
+            )
         return _PairTerms(config, terms or Terms(weights=TERMS // 2))
     if terms is not None and terms.data:
         raise ModelError(
