@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,15 @@ from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.errors import ConfigError
 
-__all__ = ["Allowance", "check_allowance", "check_cell", "check_encoding", "needs_more"]
+__all__ = [
+    "MORE",
+    "Allowance",
+    "check_allowance",
+    "check_cell",
+    "check_encoding",
+    "more_for",
+    "needs_more",
+]
 
 DATA_ENCODINGS = ("naf", "hese")
 """What the hardware encodes activations in."""
@@ -34,6 +42,21 @@ class Allowance:
 
     def __str__(self) -> str:
         return f"{self.weights} terms" + (f" by {self.data}" if self.data else "")
+
+
+MORE = Allowance(TERMS, DATA_TERMS)
+"""For the first and for depthwise layers, as published: practically everything."""
+
+
+def more_for(more: Allowance, weights: NDArray[np.generic]) -> Allowance:
+    """No more terms than the int8 weights of the widest group can have, four each.
+
+    Parameters
+    ----------
+    more : allowance of layers that need more
+    weights : of the layer, [filters, kernel height, kernel width, channels]
+    """
+    return replace(more, weights=min(more.weights, 4 * weights.shape[3]))
 
 
 def check_allowance(allowance: Allowance, *, splits_data: bool) -> None:

@@ -20,8 +20,8 @@ from termac.compress.refit import Observations
 __all__ = ["Rounding", "lane_groups"]
 
 DAMPING = 0.01
-"""Added to the diagonal of the inputs' covariance, as a share of its mean: what the calibration data
-does not show counts a little as well."""
+"""Added to the diagonal of the inputs' covariance, as a share of its mean: what calibration data
+does not show counts a little as well. More where weights are many for the pixels looked at."""
 SWEEPS = 2
 """How often every group is chosen again."""
 
@@ -62,7 +62,8 @@ class Rounding:
         """Damped covariance of the inputs, [weights, weights]; the bias takes care of the mean."""
         mean = self.seen.moments[-1, :-1]
         result = self.seen.moments[:-1, :-1] - np.outer(mean, mean)
-        np.einsum("ii->i", result)[:] += DAMPING * max(result.diagonal().mean(), 1e-30)
+        share = max(DAMPING, len(result) / (len(result) + self.seen.pixels))
+        np.einsum("ii->i", result)[:] += share * max(result.diagonal().mean(), 1e-30)
         return result
 
     @cached_property

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from termac.slots import fill
 
-__all__ = ["FREE_EXPONENT", "WEIGHT_LIMIT", "Slots", "pursue", "settle"]
+__all__ = ["FREE_EXPONENT", "WEIGHT_LIMIT", "Slots", "approach", "pursue", "settle"]
 
 FREE_EXPONENT = 7
 """Largest exponent of a term that has its own, as published."""
 WEIGHT_LIMIT = 255
 """Largest magnitude of a weight: nine bits."""
 SWEEPS = 2
-"""How often every term is exchanged for a better one, where errors of lanes depend on each other."""
+"""How often every term is exchanged for a better one, where lanes are not independent."""
 REACH = 192.0
 """Targets are clipped here; then no sum of terms comes near the limit."""
 
@@ -43,11 +43,11 @@ def pursue(
     metric : [lanes, lanes], optional
         What an error costs, ``error @ metric @ error``; the unit matrix if not given.
     """
+    if metric is None:
+        return settle(approach(targets, slots), slots)
     clipped = np.clip(targets, -REACH, REACH)
     terms, lanes = _pursue(clipped, slots)
-    plain = settle(_total(terms, lanes, targets.shape[1]), slots)
-    if metric is None:
-        return plain
+    plain = _total(terms, lanes, targets.shape[1])
     for _ in range(SWEEPS):
         _exchange(terms, lanes, clipped, slots, metric)
     shaped = settle(_total(terms, lanes, targets.shape[1]), slots)
@@ -56,8 +56,15 @@ def pursue(
         error = values - targets
         return np.einsum("ni,ni->n", error @ metric, error)
 
-    better = (cost(shaped) < cost(plain)) & (np.abs(shaped).max(axis=1) <= WEIGHT_LIMIT)
-    return np.where(better[:, None], shaped, plain)
+    worse = (cost(shaped) > cost(plain)) | (np.abs(shaped).max(axis=1) > WEIGHT_LIMIT)
+    shaped[worse] = settle(plain[worse], slots)
+    return shaped
+
+
+def approach(targets: NDArray[np.float64], slots: Slots) -> NDArray[np.int64]:
+    """As :func:`pursue` without a metric, but a pass may not hold one group of thousands."""
+    terms, lanes = _pursue(np.clip(targets, -REACH, REACH), slots)
+    return _total(terms, lanes, targets.shape[1])
 
 
 def settle(values: NDArray[np.integer], slots: Slots) -> NDArray[np.int64]:

@@ -165,7 +165,10 @@ def _weight_scales(node: FloatConv, in_scale: float, out_scale: float) -> NDArra
 
 
 def multiplier_pair(real: float) -> tuple[int, int]:
-    """Multiplier and shift as :func:`quantize_multiplier`; 1, which a scale just wide enough gives, becomes 1-2**-31."""
+    """Multiplier and shift of a real; 1, which a scale just wide enough gives, counts as less.
+
+    That is 1 - 2**-31; see :func:`termac.requantize.quantize_multiplier`.
+    """
     return quantize_multiplier(min(real, 1 - 2.0**-31))
 
 

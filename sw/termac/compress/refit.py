@@ -33,12 +33,14 @@ class Observations:
     cross : float64 [weights + 1, filters], mean of inputs times answers
     power : mean square of the answers around their mean, summed over the filters
     wanted : mean square of the answers, float64 [filters]
+    pixels : output pixels that were looked at
     """
 
     moments: NDArray[np.float64]
     cross: NDArray[np.float64]
     power: float
     wanted: NDArray[np.float64]
+    pixels: int
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class Observations:
             cross=inputs.T @ answers / len(inputs),
             power=max(float(answers.var(axis=0).sum()), 1e-30),
             wanted=np.square(answers).mean(axis=0),
+            pixels=len(inputs),
         )
 
     def error(self, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> float:

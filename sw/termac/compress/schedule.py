@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.pursuit import Slots, pursue
+from termac.compress.pursuit import Slots, approach
 
 __all__ = ["LARGEST_EXPONENT", "descend", "neighbours", "schedules", "spread", "unit_choices"]
 
@@ -19,7 +19,7 @@ HEIGHTS = np.geomspace(88, 176, 7)
 """Largest weight of a filter as an integer, where terms have exponents of their own."""
 LEVEL_BEATS = 2.7
 """Beats per power, to start with."""
-GROUPS = 192
+GROUPS = 96
 """Groups that schedules are compared on."""
 
 
@@ -74,7 +74,9 @@ def schedules(
     def error(exponents: tuple[int, ...]) -> float:
         units = PEAKS[:, None, None] / (1 << exponents[0])
         targets = (picked / units).reshape(-1, widest)
-        lost = (pursue(targets, exponents).reshape(len(PEAKS), *picked.shape) * units - picked) ** 2
+        lost = (
+            approach(targets, exponents).reshape(len(PEAKS), *picked.shape) * units - picked
+        ) ** 2
         return float(lost.sum(axis=(1, 2)).min())
 
     levels = max(1, round(beats / LEVEL_BEATS))

@@ -10,15 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from termac.compress.allowance import Allowance, check_allowance, check_encoding, needs_more
+from termac.compress.allowance import (
+    MORE,
+    Allowance,
+    check_allowance,
+    check_encoding,
+    more_for,
+    needs_more,
+)
 from termac.compress.quantize import check_accumulators
 from termac.graph import Conv, Graph, Node, Terms
 from termac.terms import limit
 
-__all__ = ["MORE", "limit_terms"]
-
-MORE = Allowance(16, 4)
-"""Of the first and of depthwise layers: practically everything."""
+__all__ = ["limit_terms"]
 
 
 def limit_terms(
@@ -58,8 +62,9 @@ def limit_terms(
     nodes: list[Node] = []
     for node in graph.nodes:
         if isinstance(node, Conv):
-            own = more is not None and needs_more(node.weights, is_first=node.input == graph.input)
-            allowance = more if more is not None and own else usual
+            allowance = usual
+            if more is not None and needs_more(node.weights, is_first=node.input == graph.input):
+                allowance = more_for(more, node.weights)
             data = allowance.data if data_terms else 0
             weights = limit(node.weights, group=group, budget=allowance.weights)
             terms = Terms(weights=allowance.weights, data=data, encoding=encoding)

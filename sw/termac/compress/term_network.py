@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac import golden
-from termac.compress.allowance import Allowance, check_allowance, check_encoding, needs_more
+from termac.compress.allowance import (
+    Allowance,
+    check_allowance,
+    check_encoding,
+    more_for,
+    needs_more,
+)
 from termac.compress.term_layer import LayerFit, TermLayer
 from termac.errors import ConfigError
 from termac.frontend.float_graph import FloatConv, FloatGraph, evaluate_node
@@ -107,8 +113,9 @@ def fit_terms(
                 real[node.input], ideal[node.input],
                 lanes=lanes, shared=shared, encoding=encoding,
             )  # fmt: skip
-            own = more is not None and needs_more(node.weights, is_first=node.input == graph.input)
-            wanted = more if own and more is not None else allowance
+            wanted = allowance
+            if more is not None and needs_more(node.weights, is_first=node.input == graph.input):
+                wanted = more_for(more, node.weights)
             new, layer = fit.least(max_loss) if wanted == "auto" else fit.fit(wanted)
             layers.append(layer)
         nodes.append(new)
