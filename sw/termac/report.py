@@ -22,7 +22,11 @@ __all__ = [
     "layers_table",
     "memories_table",
     "predictions_table",
+    "terms_table",
 ]
+
+BINARY_PAIRS = 49
+"""Term pairs of a multiplication of 8-bit values as sign and seven binary digits."""
 
 
 def _table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
@@ -150,6 +154,37 @@ def combining_table(rows: Sequence[dict[str, Any]]) -> Table:
     before = sum(row["cycles_before"] for row in rows)
     after = sum(row["cycles"] for row in rows)
     table.add_row("all of these", *[""] * 6, f"{before:,}", f"{after:,}")
+    return table
+
+
+def terms_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One row per convolution, as :func:`termac.cli.terms.term_rows` gives them."""
+    columns = [("layer", False), ("terms", True), ("of data", True), ("powers of two", False)]
+    columns += [("terms kept", True), ("weight error", True), ("output error", True)]
+    columns += [("beats per MAC", True), ("of 49", True)]
+    table = _table("Terms", columns)
+    table.caption = (
+        "terms: of a group of weights; terms kept: of those of the int8 weights; of 49: term pairs "
+        "of two 8-bit values, sign and magnitude"
+    )
+    table.caption_justify = "left"
+    for row in rows:
+        terms = row["terms"]
+        table.add_row(
+            row["node"],
+            f"{terms['weights']}/{row['group']}",
+            str(terms["data"] or "whole"),
+            " ".join(map(str, terms["exponents"])) or "any",
+            f"{row['terms_kept']:.1%}",
+            f"{row['rms_error']:.1%}",
+            f"{row['output_error']:.4f}",
+            f"{row['pairs']:.2f}",
+            f"1/{BINARY_PAIRS / row['pairs']:.1f}",
+        )
+    table.add_section()
+    total = sum(row["macs"] for row in rows)
+    pairs = sum(row["pairs"] * row["macs"] for row in rows) / max(1, total)
+    table.add_row("all layers", *[""] * 6, f"{pairs:.2f}", f"1/{BINARY_PAIRS / pairs:.1f}")
     return table
 
 

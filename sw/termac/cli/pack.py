@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from termac.cli.combine import Selects, combining_rows
 from termac.cli.common import Reporter, json_option, progress
 from termac.cli.files import check_writable_file, check_writable_folder, load_array
+from termac.cli.terms import (
+    TermChoice,
+    TermOption,
+    check_companions,
+    check_terms,
+    fit_chosen,
+    term_rows,
+)
 from termac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from termac.compress.term_layer import TermLayer
 
 __all__ = ["pack"]
 
@@ -52,11 +63,25 @@ __all__ = ["pack"]
     "passes as --max-loss allows, layer by layer.",
 )
 @click.option(
+    "--terms",
+    "choice",
+    metavar="auto|K/G[,S]",
+    type=TermOption(),
+    help="Round weights so that a group of G keeps K signed powers of two, G being the lanes; "
+    "with 'term_pair' cells every activation keeps its S largest. auto: as few as --max-loss "
+    "allows, layer by layer.",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["naf", "hese"]),
+    help="With --terms: how 'term_pair' cells split activations.  [default: naf]",
+)
+@click.option(
     "--max-loss",
     metavar="X",
     type=float,
-    help="With --combine auto: bound of each layer's squared output error, over the output's "
-    "variance, on the calibration data.  [default: 0.05]",
+    help="With --combine auto or --terms auto: bound of each layer's squared output error, over "
+    "the output's variance, on the calibration data.  [default: 0.05; terms: 0.02]",
 )
 @click.option(
     "--picture",
@@ -72,6 +97,8 @@ def pack(
     output: Path,
     bits: int,
     selects: int | Literal["auto"] | None,
+    choice: TermChoice | None,
+    encoding: str | None,
     max_loss: float | None,
     picture: Path | None,
     reporter: Reporter,
@@ -80,16 +107,23 @@ def pack(
 
     The image folder holds everything that the accelerator needs to run the network by itself, and
     the integer graph that it is compared with. A model that was trained to pack brings its grouping
-    along; --combine prunes any other, without training.
+    along; --combine prunes any other, without training. --terms is for cells that keep terms.
     """
     from termac.arch import load_config
 
-    if max_loss is not None and selects != "auto":
-        raise ConfigError("--max-loss goes with --combine auto: it bounds what auto may lose")
+    if max_loss is not None and selects != "auto" and not (choice and choice.is_auto):
+        raise ConfigError(
+            "--max-loss goes with --combine auto or --terms auto: it bounds what auto may lose"
+        )
+    check_companions(
+        choice, combine=selects is not None, picture=picture is not None, encoding=encoding
+    )
     check_writable_folder(output, "--output")
     if picture is not None:
         check_writable_file(picture, "--picture")
     config = load_config(config_name)
+    if choice is not None:
+        check_terms(choice, config)
     samples = load_array(calibration, "calibration data")
 
     from termac.compile import compile_graph
@@ -101,6 +135,7 @@ def pack(
 
     original = float_graph = load_onnx(model)
     rows: list[dict[str, Any]] = []
+    layers: list[TermLayer] = []
     with progress(f"Packing {model.name}") as advance:
         grouping = Grouping.read(float_graph.properties, float_graph.shapes)
         if grouping is not None and not grouping.fits(config):
@@ -124,6 +159,18 @@ def pack(
             float_graph, grouping = combined.graph, combined.grouping
         advance(1, 3, "quantize")
         graph = quantize(float_graph, samples, bits=bits)
+        if choice is not None:
+            fitted = fit_chosen(
+                float_graph,
+                graph,
+                samples,
+                config,
+                choice,
+                max_loss=max_loss,
+                encoding=encoding,
+                progress=advance,
+            )
+            graph, layers = fitted.graph, fitted.layers
         advance(2, 3, "compile")
         image = compile_graph(
             graph,
@@ -140,11 +187,13 @@ def pack(
         image.save(output)
 
     def tables() -> Iterator[Any]:
-        from termac.report import combining_table, layers_table, memories_table
+        from termac.report import combining_table, layers_table, memories_table, terms_table
 
         yield layers_table(image)
         if rows:
             yield combining_table(rows)
+        if layers:
+            yield terms_table(facts["terms"])
         yield memories_table(image)
         for note in graph.notes:
             yield f"note: {note}"
@@ -152,7 +201,7 @@ def pack(
             yield f"Picture written to {picture}"
         yield f"Image written to {output}"
 
-    facts = {
+    facts: dict[str, Any] = {
         "folder": output,
         "config": config.name,
         "config_digest": config.digest,
@@ -161,6 +210,7 @@ def pack(
         "macs": image.macs,
         "layers": summary_rows(image),
         "combining": rows,
+        "terms": term_rows(layers, image),
         "notes": graph.notes,
     }
     reporter.show(facts, tables)
