@@ -152,26 +152,34 @@ def _budget(text: str) -> Allowance:
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS))
 @click.option("--budget", "chosen", multiple=True, metavar="K[,S]", help="These budgets only.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves.")
+@click.option(
+    "--earlier",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Show records of an earlier run as well, a file of --json.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
     networks: tuple[str, ...],
     methods: tuple[str, ...],
     chosen: tuple[str, ...],
+    earlier: tuple[Path, ...],
     picture: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the networks."""
-    rows: list[dict] = []
+    rows: list[dict] = [row for path in earlier for row in json.loads(path.read_text())]
     try:
         allowances = tuple(_budget(text) for text in chosen)
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            for name in networks or NETWORKS:
+            for name in networks or ([] if earlier else list(NETWORKS)):
                 task = progress.add_task(name, total=None)
 
                 def advance(done: int, total: int, text: str, task: Any = task) -> None:
                     progress.update(task, completed=done, total=total, description=text)
 
                 rows += points(name, methods or METHODS, allowances, advance)
+        rows = list({json.dumps(row): row for row in rows}.values())
     except TermacError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

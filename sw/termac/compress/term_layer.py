@@ -138,6 +138,10 @@ class LayerFit:
         """The layer in the fewest beats whose output error is within a bound, else in the most."""
         best: tuple[Conv, TermLayer] | None = None
         for data in (0,) if self.shared else range(1, DATA_TERMS + 1):
+            rounding = self._rounding(data)
+            wanted = rounding.wanted
+            if rounding.seen.error(wanted, rounding.bias(wanted)) > max_loss:
+                continue  # no weights whatever are within the bound
             low, high = 1, TERMS
             if best is not None:  # only fewer pairs than found so far are of interest
                 high = (best[1].terms.weights * best[1].terms.data - 1) // data
