@@ -26,7 +26,7 @@ from termac.arch import Config, load_config, preset_names
 from termac.cli.common import Advance, progress
 from termac.errors import TermacError
 from termac_hw.array import Array
-from termac_hw.cells import cell_kind
+from termac_hw.cells import cell_kind, cell_names
 
 __all__ = ["main"]
 
@@ -47,17 +47,16 @@ ARRAY_TARGET, CORE_TARGET = 150.0, 100.0  # MHz
 
 
 def areas(
-    presets: list[str], parts: list[str], advance: Advance, *, primitives: bool
+    configs: list[Config], parts: list[str], advance: Advance, *, primitives: bool
 ) -> list[dict]:
-    """One record per preset and part. A cell of two rows counts as the two cells it is."""
+    """One record per configuration and part. A cell of two rows counts as the two cells it is."""
     records: list[dict] = []
-    for preset in presets:
-        config = load_config(preset)
+    for config in configs:
         for part in parts:
-            advance(len(records), len(presets) * len(parts), f"{preset} {part}")
+            advance(len(records), len(configs) * len(parts), f"{config.name} {part}")
             area = synthesize(PARTS[part](config), config, primitives=primitives)
             records.append({
-                "preset": preset, "part": part, "primitives": primitives,
+                "preset": config.name, "cell": config.cell, "part": part, "primitives": primitives,
                 "cells": {"cell": config.shared_rows, "row_end": 0}.get(part, config.cells),
                 **area.row(),
             })  # fmt: skip
@@ -65,17 +64,18 @@ def areas(
 
 
 def timings(
-    presets: list[str], parts: list[str], seeds: int, advance: Advance, *, primitives: bool
+    configs: list[Config], parts: list[str], seeds: int, advance: Advance, *, primitives: bool
 ) -> list[dict]:
-    """Clock frequency of an 8x8 array of 8 lanes, and of the core of each preset."""
-    small = replace(
-        load_config("demo"), name="8x8", rows=8, columns=8, lanes=8, segments=8, shared_rows=1
-    )
+    """Clock frequency of 8x8 arrays of 8 lanes, and of the core of each configuration."""
     jobs = []
     if "array" in parts:
-        jobs.append(("array", small, Array(small), ARRAY_TARGET))
+        for cell in dict.fromkeys(config.cell for config in configs):
+            small = replace(
+                load_config("demo"), name="8x8", cell=cell, rows=8, columns=8, lanes=8, segments=8,
+                shared_rows=1,
+            )  # fmt: skip
+            jobs.append(("array", small, Array(small), ARRAY_TARGET))
     if "core" in parts:
-        configs = map(load_config, presets)
         jobs += [("core", config, _core(config), CORE_TARGET) for config in configs]
     records = []
     steps, step = len(jobs) * (1 + seeds), 0
@@ -93,7 +93,8 @@ def timings(
         fmax = statistics.median(run.fmax for run in runs)
         typical = min(runs, key=lambda run: abs(run.fmax - fmax))
         records.append({
-            "preset": config.name, "part": part, "primitives": primitives, "target": target,
+            "preset": config.name, "cell": config.cell, "part": part, "primitives": primitives,
+            "target": target,
             "fmax": round(fmax, 1), "runs": [round(run.fmax, 1) for run in runs],
             "seconds": [round(run.seconds) for run in runs],
             "memory": max(run.memory for run in runs), "path": typical.path,
@@ -103,8 +104,8 @@ def timings(
 
 def _show_areas(console: Console, records: list[dict]) -> None:
     table = Table(title="ECP5 area (yosys synth_ecp5)")
-    table.add_column("preset")
-    table.add_column("part")
+    for name in ("preset", "cell", "part"):
+        table.add_column(name)
     figures = ["LUT-eq", "LUT4", "CCU2C", "FF", "DSP", "block RAM", "LUT RAM"]
     per_cell = ["LUT-eq / cell", "FF / cell"]
     for name in figures + per_cell:
@@ -113,14 +114,14 @@ def _show_areas(console: Console, records: list[dict]) -> None:
         cells = record["cells"]
         shares = [f"{record[name] / cells:.1f}" if cells else "" for name in ("LUT-eq", "FF")]
         numbers = [f"{record[name]:,}" for name in figures]
-        table.add_row(record["preset"], record["part"], *numbers, *shares)
+        table.add_row(record["preset"], record["cell"], record["part"], *numbers, *shares)
     console.print(table)
 
 
 def _show_timings(console: Console, records: list[dict]) -> None:
     table = Table(title="ECP5-85F timing (nextpnr, speed grade 6)")
-    table.add_column("preset")
-    table.add_column("part")
+    for name in ("preset", "cell", "part"):
+        table.add_column(name)
     for name in ("target MHz", "Fmax MHz, median", "runs", "seconds", "MiB"):
         table.add_column(name, justify="right")
     for record in records:
@@ -128,11 +129,12 @@ def _show_timings(console: Console, records: list[dict]) -> None:
         seconds = " ".join(f"{seconds}" for seconds in record["seconds"])
         memory = f"{record['memory']:,}"
         numbers = (f"{record['target']:.0f}", f"{record['fmax']:.1f}", runs, seconds, memory)
-        table.add_row(record["preset"], record["part"], *numbers)
+        table.add_row(record["preset"], record["cell"], record["part"], *numbers)
     console.print(table)
     for record in records:
         if record["fmax"] < record["target"]:
-            console.print(f"{record['preset']} {record['part']} misses its target. Slowest path:")
+            name = " ".join(record[key] for key in ("preset", "cell", "part"))
+            console.print(f"{name} misses its target. Slowest path:")
             for step in record["path"]:
                 console.print(f"  {step}", highlight=False, soft_wrap=True)
 
@@ -145,6 +147,7 @@ def _show_timings(console: Console, records: list[dict]) -> None:
     type=click.Choice(preset_names()),
     help="Configuration; may be repeated.  [default: demo]",
 )
+@click.option("--cell", type=click.Choice(cell_names()), help="Instead of the preset's cell.")
 @click.option(
     "--part",
     "parts",
@@ -160,15 +163,17 @@ def _show_timings(console: Console, records: list[dict]) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def main(
-    presets: tuple[str, ...], parts: tuple[str, ...], generic: bool, routed: bool, no_area: bool,
-    seeds: int, as_json: bool,
+    presets: tuple[str, ...], cell: str | None, parts: tuple[str, ...], generic: bool, routed: bool,
+    no_area: bool, seeds: int, as_json: bool,
 ) -> None:  # fmt: skip
-    chosen = list(presets) or ["demo"]
     measured = list(parts) or list(PARTS)
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
     try:
+        chosen = [load_config(preset) for preset in presets or ("demo",)]
+        if cell:
+            chosen = [replace(config, cell=cell) for config in chosen]
         area, timing = [], []
         if not no_area:
             with progress("Synthesis") as advance:
