@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from termac import golden
 from termac.compress.bias import BIAS_LIMIT, bias_units, correct_biases
 from termac.compress.calibrate import affine_parameters, find_ranges, sharing_roots
+from termac.compress.term_budget import TermBudget
 from termac.errors import ConfigError, ModelError
 from termac.frontend.float_graph import (
     FloatAdd,
@@ -42,6 +43,7 @@ def quantize(
     *,
     bits: int | Mapping[str, int] = 8,
     correct_bias: bool = True,
+    budgets: Mapping[str, TermBudget] | None = None,
 ) -> Graph:
     """Quantize a float graph.
 
@@ -56,6 +58,8 @@ def quantize(
         output of a maximum pooling or a shortcut have the same: naming one is enough.
     correct_bias : bool
         Correct the biases for the mean quantization error.
+    budgets : mapping from layer name to TermBudget, optional
+        Integers and terms that the network was trained for.
 
     Raises
     ------
@@ -72,9 +76,11 @@ def quantize(
     roots = sharing_roots(graph)
     parameters = {root: affine_parameters(span, widths[root]) for root, span in ranges.items()}
     weight_scales: dict[str, NDArray[np.float64]] = {}
+    budgets = budgets or {}
     for node in graph.nodes:  # a root's inputs have their final scale before it
         if roots[node.name] == node.name:
-            parameters[node.name] = _widened(node, parameters, roots, widths, weight_scales)
+            budget = budgets.get(node.name)
+            parameters[node.name] = _widened(node, parameters, roots, widths, weight_scales, budget)
     tensors = {
         name: Tensor(name, shape, *parameters[roots[name]], widths[name])
         for name, shape in graph.shapes.items()
@@ -82,7 +88,10 @@ def quantize(
     result = Graph(
         name=graph.name,
         tensors=tensors,
-        nodes=[_integer_node(node, tensors, weight_scales) for node in graph.nodes],
+        nodes=[
+            _integer_node(node, tensors, weight_scales, budgets.get(node.name))
+            for node in graph.nodes
+        ],
         input=graph.input,
         output=graph.output,
         input_layout=graph.input_layout,
@@ -133,12 +142,13 @@ def _widened(
     roots: dict[str, str],
     widths: dict[str, int],
     weight_scales: dict[str, NDArray[np.float64]],
+    budget: TermBudget | None,
 ) -> tuple[float, int]:
     """Scale and zero point of a node's output, the scale large enough for multipliers below 1."""
     scale, zero = parameters[node.name]
     if isinstance(node, FloatConv):
         in_scale = parameters[roots[node.input]][0]
-        scales = _weight_scales(node, in_scale, scale)
+        scales = _weight_scales(node, in_scale, scale, budget)
         weight_scales[node.name] = scales
         needed = in_scale * float(scales.max())
     elif isinstance(node, FloatAvgPool):
@@ -150,18 +160,22 @@ def _widened(
     return needed, zero  # the same zero point keeps the range's proportions
 
 
-def _weight_scales(node: FloatConv, in_scale: float, out_scale: float) -> NDArray[np.float64]:
+def _weight_scales(
+    node: FloatConv, in_scale: float, out_scale: float, budget: TermBudget | None
+) -> NDArray[np.float64]:
     """Weight scale per output channel, float64 [out_channels].
 
-    The largest weight decides, unless the bias then exceeded its limit, as it would in a channel
-    without weights. Such a channel is all bias, in steps of at most 1/256 of an output step.
+    The largest weight decides: it is 127, or what the network was trained for. Unless the bias then
+    exceeded its limit, as it would in a channel without weights. Such a channel is all bias, in
+    steps of at most 1/256 of an output step.
     """
     largest = np.abs(node.weights.astype(np.float64)).max(axis=(1, 2, 3), initial=0)
     bias = np.abs(node.bias.astype(np.float64))
     floor = np.maximum(bias / (in_scale * BIAS_LIMIT), out_scale / in_scale * 2.0**-24)
     empty = largest == 0
     floor[empty] = np.maximum(floor[empty], out_scale / in_scale / 256)
-    return np.maximum(largest / WEIGHT_LIMIT, floor)
+    peaks = np.full(len(largest), WEIGHT_LIMIT) if budget is None else np.array(budget.peaks)
+    return np.maximum(largest / np.maximum(peaks, 1), floor)
 
 
 def multiplier_pair(real: float) -> tuple[int, int]:
@@ -183,14 +197,19 @@ def _limits(node: FloatConv | FloatAdd | FloatAvgPool, tensor: Tensor) -> tuple[
 
 
 def _integer_node(
-    node: FloatNode, tensors: dict[str, Tensor], weight_scales: dict[str, NDArray[np.float64]]
+    node: FloatNode,
+    tensors: dict[str, Tensor],
+    weight_scales: dict[str, NDArray[np.float64]],
+    budget: TermBudget | None,
 ) -> Node:
     out = tensors[node.name]
     if isinstance(node, FloatConv):
         in_scale = tensors[node.input].scale
         scales = weight_scales[node.name]
+        limit = WEIGHT_LIMIT if budget is None else max(budget.peaks)
         weights = np.rint(node.weights / scales[:, None, None, None])
-        weights = np.clip(weights, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
+        weights = np.clip(weights, -limit, limit)
+        weights = weights.astype(np.int8 if limit <= WEIGHT_LIMIT else np.int16)
         pairs = [multiplier_pair(in_scale * float(scale) / out.scale) for scale in scales]
         low, high = _limits(node, out)
         return Conv(
@@ -205,6 +224,7 @@ def _integer_node(
             low=low,
             high=high,
             weight_scale=scales,
+            terms=budget.terms if budget else None,
         )
     if isinstance(node, FloatAdd):
         scale_pair = (tensors[node.first].scale, tensors[node.second].scale)

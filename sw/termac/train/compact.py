@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -11,11 +13,18 @@ __all__ = ["compacted"]
 WEIGHT_LIMIT = 127
 
 
-def compacted(model: onnx.ModelProto) -> onnx.ModelProto:
+def compacted(
+    model: onnx.ModelProto, peaks: Mapping[str, Sequence[int]] | None = None
+) -> onnx.ModelProto:
     """The model with the weights of Conv and Gemm nodes as int8, behind Cast and Mul.
 
     One scale per filter, the largest magnitude is 127, as :func:`termac.compress.quantize` has it.
     Only filters whose bias asks for a coarser scale are rounded twice.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    peaks : largest magnitude of every filter instead, by layer; int16 where int8 does not do
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -29,13 +38,17 @@ def compacted(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(tensor)
             continue
         largest = np.abs(array).reshape(len(array), -1).max(axis=1)
-        scale = np.where(largest > 0, largest / WEIGHT_LIMIT, 1)
-        scale = scale.reshape(-1, *(1,) * (array.ndim - 1))
         name = tensor.name
-        kept.append(numpy_helper.from_array(np.rint(array / scale).astype(np.int8), f"{name}.int8"))
+        peak = np.array((peaks or {}).get(name.removesuffix(".weight"), WEIGHT_LIMIT))
+        scale = np.where(largest > 0, largest / np.maximum(peak, 1), 1)
+        scale = scale.reshape(-1, *(1,) * (array.ndim - 1))
+        integers = np.rint(array / scale)
+        kind = np.int8 if np.array_equal(integers.astype(np.int8), integers) else np.int16
+        stored = f"{name}.{np.dtype(kind).name}"
+        kept.append(numpy_helper.from_array(integers.astype(kind), stored))
         kept.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"))
         nodes.append(
-            helper.make_node("Cast", [f"{name}.int8"], [f"{name}.float"], f"{name}.cast",
+            helper.make_node("Cast", [stored], [f"{name}.float"], f"{name}.cast",
                              to=onnx.TensorProto.FLOAT)
         )  # fmt: skip
         nodes.append(
