@@ -11,5 +11,13 @@ from termac.train.combiner import Combiner
 from termac.train.distill import distillation_loss
 from termac.train.export import export, to_onnx
 from termac.train.fake_quantize import FakeQuantizer
+from termac.train.terms import TermQuantizer
 
-__all__ = ["Combiner", "FakeQuantizer", "distillation_loss", "export", "to_onnx"]
+__all__ = [
+    "Combiner",
+    "FakeQuantizer",
+    "TermQuantizer",
+    "distillation_loss",
+    "export",
+    "to_onnx",
+]
