@@ -1,4 +1,4 @@
-"""Training loop of the combining recipes: masks, distillation, quantization in the last epochs."""
+"""Training loop of the recipes for the array: masks or term budgets, distillation, quantization."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from termac.compress.grouping import Grouping
 from termac.datasets import Split, normalize
 from termac.errors import InputError
-from termac.train import Combiner, FakeQuantizer, distillation_loss
+from termac.train import Combiner, FakeQuantizer, TermQuantizer, distillation_loss
 
 __all__ = ["CombineRecipe", "fit_combined", "make_combiner"]
 
@@ -74,7 +74,7 @@ def make_combiner(
 def fit_combined(
     model: nn.Module,
     teacher: nn.Module,
-    combiner: Combiner,
+    combiner: Combiner | TermQuantizer,
     train: Split,
     held_out: Split,
     recipe: CombineRecipe,
@@ -83,7 +83,7 @@ def fit_combined(
     augment: Augment,
     checkpoint: Path,
 ) -> list[float]:
-    """Train ``model`` in place under ``combiner``'s masks; accuracy on ``held_out`` by epoch, %.
+    """Train ``model`` in place under masks or term budgets; accuracy on ``held_out`` by epoch, %.
 
     A run continues from ``checkpoint``, which is written after every epoch.
     """
@@ -127,8 +127,9 @@ def fit_combined(
                         guide = teacher(batch)
                     scores = model(batch)
                 loss = distillation_loss(scores, guide, labels[chosen], share=recipe.share)
+                penalty = combiner.penalty() if isinstance(combiner, Combiner) else 0.0
                 optimizer.zero_grad()
-                (loss + combiner.penalty()).backward()
+                (loss + penalty).backward()
                 optimizer.step()
                 combiner.step()
                 progress.update(task, advance=1, epoch=epoch + 1, loss=loss.item())

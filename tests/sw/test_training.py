@@ -110,6 +110,7 @@ def test_export_is_repeatable_and_checked(scripts, tmp_path):
     [
         (["train_lenet5.py", "--data", "nowhere"], "nowhere: no such folder"),
         (["export_resnet20.py", "--weights", "none.th"], "none.th: no such file"),
+        (["train_terms_resnet20.py", "--data", "nowhere"], "nowhere: no such folder"),
         (["train_digits.py", "--surprise"], "No such option"),
     ],
 )
