@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 __all__ = ["compacted"]
@@ -24,7 +25,7 @@ def compacted(
     Parameters
     ----------
     model : onnx.ModelProto
-    peaks : largest magnitude of every filter instead, by layer; int16 where int8 does not do
+    peaks : largest magnitude of every filter instead, by layer; int16 where int8 cannot hold it
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -37,15 +38,11 @@ def compacted(
         if tensor.name not in used or array.ndim < 2:
             kept.append(tensor)
             continue
-        largest = np.abs(array).reshape(len(array), -1).max(axis=1)
         name = tensor.name
         peak = np.array((peaks or {}).get(name.removesuffix(".weight"), WEIGHT_LIMIT))
-        scale = np.where(largest > 0, largest / np.maximum(peak, 1), 1)
-        scale = scale.reshape(-1, *(1,) * (array.ndim - 1))
-        integers = np.rint(array / scale)
-        kind = np.int8 if np.array_equal(integers.astype(np.int8), integers) else np.int16
-        stored = f"{name}.{np.dtype(kind).name}"
-        kept.append(numpy_helper.from_array(integers.astype(kind), stored))
+        integers, scale = _narrow(*_integers(array, peak))
+        stored = f"{name}.{integers.dtype.name}"
+        kept.append(numpy_helper.from_array(integers, stored))
         kept.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"))
         nodes.append(
             helper.make_node("Cast", [stored], [f"{name}.float"], f"{name}.cast",
@@ -60,3 +57,27 @@ def compacted(
     graph.initializer.extend(kept)
     onnx.checker.check_model(result, full_check=True)
     return result
+
+
+def _integers(
+    weights: NDArray[np.float64], peak: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Integers, and the scale of every filter, whose largest magnitude becomes ``peak``."""
+    largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
+    scale = np.where(largest > 0, largest / np.maximum(peak, 1), 1)
+    scale = scale.reshape(-1, *(1,) * (weights.ndim - 1))
+    return np.rint(weights / scale), scale
+
+
+def _narrow(
+    integers: NDArray[np.float64], scale: NDArray[np.float64]
+) -> tuple[NDArray[np.signedinteger], NDArray[np.float64]]:
+    """The same weights in int8, where halving or negating filters helps; else in int16."""
+    flat = integers.reshape(len(integers), -1)
+    wide = flat.max(axis=1) > WEIGHT_LIMIT
+    even = (flat % 2 == 0).all(axis=1)
+    factor = np.where(wide, np.where(even, 0.5, -1), 1).reshape(scale.shape)
+    narrow, wider = integers * factor, scale / factor
+    if np.array_equal(narrow.astype(np.int8), narrow):
+        return narrow.astype(np.int8), wider
+    return integers.astype(np.int16), scale

@@ -28,6 +28,10 @@ class RoundedWeight(nn.Module):
         scale = (largest / WEIGHT_LIMIT).view(-1, *(1,) * (weight.dim() - 1))
         return torch.round(weight.detach() / scale), scale
 
+    def final(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """:meth:`integers` as the trained model shall have them."""
+        return self.integers(weight)
+
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             integers, scale = self.integers(weight)

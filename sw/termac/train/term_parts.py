@@ -13,6 +13,9 @@ from termac.train.term_weights import in_groups, largest_terms, limit_groups, un
 
 __all__ = ["SlotWeight", "TermInput", "TermWeight"]
 
+FEW = 0.02
+"""Share of a filter's weights."""
+
 
 class TermWeight(RoundedWeight):
     """int8 weights, then ``terms`` of every group of input channels."""
@@ -25,6 +28,18 @@ class TermWeight(RoundedWeight):
         integers, scale = super().integers(weight)
         kept = limit_groups(in_groups(integers.view(self.shape), self.group), self.terms.weights)
         return ungrouped(kept, self.shape).reshape(weight.shape), scale
+
+    def final(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Integers that fit into eight bits, times two if need be.
+
+        A filter with weights of both +128 and -128 loses its terms of 1, if they are few.
+        """
+        integers, scale = self.integers(weight)
+        flat = integers.flatten(1)
+        odd = flat % 2 != 0
+        both = (flat.amax(1) > 127) & (flat.amin(1) < -127) & (odd.float().mean(1) < FEW)
+        lowest = torch.where(both[:, None] & odd, 2 - flat.remainder(4), 0.0)
+        return (flat - lowest).view_as(integers), scale
 
 
 class SlotWeight(TermWeight):

@@ -123,7 +123,7 @@ class TermQuantizer(FakeQuantizer):
         """Make the rounding part of the weights: the model is an ordinary one again."""
         if self.budgets:
             return
-        held = {name: part.integers(weight) for name, (part, weight) in self._parts().items()}
+        held = {name: part.final(weight) for name, (part, weight) in self._parts().items()}
         for name, (part, _) in self._parts().items():
             peaks = held[name][0].abs().flatten(1).amax(1).int().tolist()
             if isinstance(part, TermWeight):
