@@ -289,9 +289,11 @@ def test_quantized_model_keeps_to_its_budgets(trained, data):
     budgets = read_budgets(graph.properties, filters)
     assert budgets == quantizer.budgets
     integers = quantize(graph, data[0][:64].numpy(), budgets=budgets)
+    plain = quantize(graph, data[0][:64].numpy(), budgets=budgets, correct_bias=False)
     for name in filters:
         node, budget = integers.node(name), budgets[name]
         assert isinstance(node, Conv)
+        assert (node.bias == plain.node(name).bias).all()  # as trained
         assert node.terms == budget.terms
         assert (np.abs(node.weights).max(axis=(1, 2, 3)) == budget.peaks).all()
         values = node.weights.astype(np.int64)

@@ -59,7 +59,7 @@ def quantize(
     correct_bias : bool
         Correct the biases for the mean quantization error.
     budgets : mapping from layer name to TermBudget, optional
-        Integers and terms that the network was trained for.
+        Integers and terms that the network was trained for; its biases then allow for the error.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def quantize(
         notes=list(graph.notes),
         channels_first=graph.channels_first,
     )
-    if correct_bias:
+    if correct_bias and not budgets:
         correct_biases(graph, result, x[:CORRECTION_SAMPLES])
     for integer in result.nodes:
         if isinstance(integer, Conv):
