@@ -19,7 +19,7 @@ HEIGHTS = np.geomspace(88, 176, 7)
 """Largest weight of a filter as an integer, where terms have exponents of their own."""
 LEVEL_BEATS = 2.7
 """Beats per power, to start with."""
-GROUPS = 96
+GROUPS = 192
 """Groups that schedules are compared on."""
 
 
