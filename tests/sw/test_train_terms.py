@@ -335,6 +335,22 @@ def test_filters_reach_128_in_eight_bits_if_few_terms_of_1_are_in_the_way(odd, k
     np.testing.assert_array_equal(found, wanted)
 
 
+def test_filters_that_hardly_count_keep_no_terms(data, tmp_path):
+    model = network()
+    with torch.no_grad():
+        model[7].weight[2] *= 1e-9
+    quantizer = TermQuantizer(model, SHAPE, Terms(weights=4))
+    quantizer.finish()
+    assert min(quantizer.budgets["7"].peaks) > 80
+    quantizer.save(tmp_path / "model.onnx")
+    graph = load_onnx(tmp_path / "model.onnx")
+    weights = quantize(graph, data[0][:64].numpy(), budgets=quantizer.budgets).node("7").weights
+    found = np.abs(weights).max(axis=(1, 2, 3))
+    assert found[2] == 0
+    kept = np.arange(10) != 2
+    assert (found[kept] == np.array(quantizer.budgets["7"].peaks)[kept]).all()
+
+
 @pytest.mark.parametrize("kind", BUDGETS)
 def test_interrupted_training_continues_identically(data, kind):
     def start():

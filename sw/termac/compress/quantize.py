@@ -210,6 +210,10 @@ def _integer_node(
         weights = np.rint(node.weights / scales[:, None, None, None])
         weights = np.clip(weights, -limit, limit)
         weights = weights.astype(np.int8 if limit <= WEIGHT_LIMIT else np.int16)
+        if budget is not None and budget.terms is not None:
+            # Weights far below the bias's steps have a scale that they were not trained for.
+            trained = np.abs(weights).max(axis=(1, 2, 3), initial=0) == budget.peaks
+            weights[~trained] = 0
         pairs = [multiplier_pair(in_scale * float(scale) / out.scale) for scale in scales]
         low, high = _limits(node, out)
         return Conv(
