@@ -50,7 +50,7 @@ class Terms:
 
     Parameters
     ----------
-    weights : terms of a group of weights that one pass holds, 1..16
+    weights : terms of a group of weights, 1..16
     exponents : powers of two of the beats, never rising, down to 0 in steps of 0 or 1; a term is
         at the power of its beat or twice that. Empty: terms have exponents of their own.
     data : 0: whole activations count; else the largest ``data`` terms of every activation less its

@@ -334,7 +334,9 @@ def test_nan_weights(data, tmp_path):
 def test_unknown_config(data, tmp_path):
     assert "presets: bit-serial, demo" in pack_fails(data, tmp_path / "out", config="huge")
     assert "presets: bit-serial, demo" in fail("config", "show", "huge")
-    assert "presets: bit-serial, demo" in fail("generate", "--config", "huge", "-o", tmp_path / "out")
+    assert "presets: bit-serial, demo" in fail(
+        "generate", "--config", "huge", "-o", tmp_path / "out"
+    )
     assert not (tmp_path / "out").exists()
 
 

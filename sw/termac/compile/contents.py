@@ -20,7 +20,7 @@ from termac.compress.lossless import lossless_terms, rounds_needed
 from termac.errors import ModelError
 from termac.graph import Terms
 from termac.slots import rounds
-from termac.terms import encode
+from termac.terms import count, encode
 
 __all__ = ["Contents", "contents"]
 
@@ -129,16 +129,23 @@ class _SlotTerms(_Terms):
 class _PairTerms(_Terms):
     """Terms with exponents of their own, the largest first, of equal ones the lowest lane.
 
+    A pass holds as many of a group's terms as make the budget cost fewest cycles, of equal ones the
+    fewest: then words fill passes best, and groups below the budget take fewer entries.
+
     Whole activations are their at most four NAF terms, zero point included; no other encoding, and
     no value less its zero point, is sure to have as few.
     """
 
     def __init__(self, config: Config, terms: Terms):
         data = terms.data or DATA_TERMS
+        held = min(
+            range(1, TERMS + 1),
+            key=lambda k: (-(-terms.weights // k) * max(k * data, config.segments), k),
+        )
         super().__init__(
             config,
-            beats=terms.weights * data,
-            terms=terms.weights,
+            beats=held * data,
+            terms=held,
             data_terms=data,
             hese=terms.data > 0 and terms.encoding == "hese",
             centred=terms.data > 0,
@@ -190,7 +197,7 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
                 f"layer {layer.name!r} has a weight of {largest}; terms of cell {config.cell!r} "
                 f"make up to {LARGEST_PAIRED}"
             )
-        return _PairTerms(config, terms or Terms(weights=TERMS // 2))
+        return _PairTerms(config, terms or _all_terms(layer.linear, config))
     if terms is not None and terms.data:
         raise ModelError(
             f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
@@ -199,6 +206,15 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
     if terms is None or not terms.exponents:
         terms = _lossless(layer.linear, config)
     return _SlotTerms(config, terms)
+
+
+@lru_cache(maxsize=256)
+def _all_terms(linear: Linear, config: Config) -> Terms:
+    """As many terms as the fullest group of neighbouring channels has."""
+    counts = count(linear.weights)
+    counts = np.pad(counts, ((0, 0), (0, 0), (0, 0), (0, -counts.shape[3] % config.lanes)))
+    fullest = counts.reshape(-1, config.lanes).sum(axis=1).max(initial=1)
+    return Terms(weights=int(fullest))
 
 
 @lru_cache(maxsize=256)
