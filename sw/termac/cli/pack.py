@@ -18,6 +18,7 @@ from termac.cli.terms import (
     check_terms,
     fit_chosen,
     term_rows,
+    trained_budgets,
 )
 from termac.errors import ConfigError
 
@@ -158,7 +159,8 @@ def pack(
             )
             float_graph, grouping = combined.graph, combined.grouping
         advance(1, 3, "quantize")
-        graph = quantize(float_graph, samples, bits=bits)
+        budgets = trained_budgets(float_graph, config) if choice is None else None
+        graph = quantize(float_graph, samples, bits=bits, budgets=budgets)
         if choice is not None:
             fitted = fit_chosen(
                 float_graph,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from termac.arch import Config
+    from termac.compress.term_budget import TermBudget
     from termac.compress.term_layer import TermLayer
     from termac.compress.term_network import TermNetwork
     from termac.frontend.float_graph import FloatGraph
@@ -30,6 +31,7 @@ __all__ = [
     "check_terms",
     "fit_chosen",
     "term_rows",
+    "trained_budgets",
 ]
 
 MAX_LOSS = 0.02
@@ -111,6 +113,23 @@ def check_companions(
         raise ConfigError("--terms does not go with --combine: cells keep terms or a weight")
     elif picture:
         raise ConfigError("--picture draws combined columns: it does not go with --terms")
+
+
+def trained_budgets(model: FloatGraph, config: Config) -> Mapping[str, TermBudget]:
+    """Budgets that a model was trained for; none, with a note, if the cells cannot keep to them."""
+    from termac.compress.term_budget import read_budgets
+    from termac.frontend.float_graph import FloatConv
+
+    filters = {n.name: len(n.weights) for n in model.nodes if isinstance(n, FloatConv)}
+    budgets = read_budgets(model.properties, filters)
+    splits = any(budget.terms is not None and budget.terms.data for budget in budgets.values())
+    if budgets and (not config.kind.keeps_terms or (splits and not config.kind.splits_data)):
+        model.notes.append(
+            f"the model was trained for few terms, which the {config.cell!r} cells of config "
+            f"{config.name!r} cannot keep to: its budgets are not used"
+        )
+        return {}
+    return budgets
 
 
 def fit_chosen(

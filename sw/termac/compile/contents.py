@@ -190,6 +190,11 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
                 f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
                 f"{config.cell!r} of config {config.name!r} counts whole activations"
             )
+        if not (np.abs(layer.linear.weights + 0.5) < 128).all():
+            raise ModelError(
+                f"layer {layer.name!r} has weights beyond 8 bits, as a sum of terms may; cell "
+                f"{config.cell!r} of config {config.name!r} keeps int8 weights"
+            )
         return _Weights(config, beats=8 if kind.serial_sums else bits)
     if kind.splits_data:
         if (largest := int(np.abs(layer.linear.weights).max(initial=0))) > LARGEST_PAIRED:
