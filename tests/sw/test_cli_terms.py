@@ -24,8 +24,6 @@ from termac.slots import rounds
 MODEL = Path(termac.__file__).parent / "models" / "digits.onnx"
 SAMPLES = digits().train.images[:48]
 
-needs_compiler = pytest.mark.skip(reason="compile_graph does not know cells that keep terms yet")
-
 
 def config(cell):
     return dataclasses.replace(load_config("demo"), cell=cell, name=cell)
@@ -117,7 +115,6 @@ def test_cells_that_cannot(quantized, cell, text, options, message):
 # --- The whole command ---------------------------------------------------------------------------
 
 
-@needs_compiler
 @pytest.mark.parametrize(("cell", "text"), [("term", "6/8"), ("term_pair", "6/8,2")])
 def test_pack_in_terms(data, tmp_path, cell, text):
     output = tmp_path / "image"
@@ -133,7 +130,6 @@ def test_pack_in_terms(data, tmp_path, cell, text):
         assert row["cycles"] == layer.cycles
 
 
-@needs_compiler
 def test_pack_prints_a_table_of_terms(data, tmp_path):
     result = run(data, tmp_path / "image", "term", "--terms", "auto", "--max-loss", "0.05")
     assert result.exit_code == 0, result.output

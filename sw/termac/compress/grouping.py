@@ -42,7 +42,8 @@ class Grouping:
     def fits(self, config: Config) -> bool:
         """Whether words of a configuration are divided as those it was made for."""
         own = self.lanes, self.columns, self.segments
-        return own == (config.lanes, config.columns, config.segments)
+        same = own == (config.lanes, config.columns, config.segments)
+        return same and not config.kind.keeps_terms  # groups of terms are neighbouring channels
 
     def to_json(self) -> str:
         values = {"lanes": self.lanes, "columns": self.columns, "segments": self.segments}

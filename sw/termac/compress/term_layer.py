@@ -141,7 +141,7 @@ class LayerFit:
             rounding = self._rounding(data)
             wanted = rounding.wanted
             if rounding.seen.error(wanted, rounding.bias(wanted)) > max_loss:
-                continue  # no weights whatever are within the bound
+                continue  # even weights that are not rounded are beyond the bound
             low, high = 1, TERMS
             if best is not None:  # only fewer pairs than found so far are of interest
                 high = (best[1].terms.weights * best[1].terms.data - 1) // data
