@@ -32,7 +32,7 @@ def test_a_budget_is_another_program_for_the_same_verilog(cell):
     images, cycles, accuracies, sources = [], [], [], set()
     for allowance in BUDGETS[cell]:
         fitted = fit_terms(
-            model, graph, data.train.images[:64], lanes=config.lanes, allowance=allowance,
+            model, graph, data.train.images[:24], lanes=config.lanes, allowance=allowance,
             shared=cell == "term",
         )  # fmt: skip
         image = compile_graph(fitted.graph, config)

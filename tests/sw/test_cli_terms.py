@@ -169,3 +169,11 @@ def test_bad_options(data, tmp_path, name, options, message):
         assert result.stderr.count("\n") == 1
     assert message in result.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("cell", ["term", "term_pair"])
+def test_columns_do_not_combine_where_cells_keep_terms(data, tmp_path, cell):
+    result = run(data, tmp_path / "out", cell, "--combine", "2")
+    assert result.exit_code == 2
+    assert "no columns combine there" in result.output
+    assert not (tmp_path / "out").exists()

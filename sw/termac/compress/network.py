@@ -112,8 +112,13 @@ def combine_network(
     Raises
     ------
     ConfigError
-        If ``selects`` or ``max_loss`` is out of range.
+        If ``selects`` or ``max_loss`` is out of range, or the cells keep terms of all lanes.
     """
+    if config.kind.keeps_terms:
+        raise ConfigError(
+            f"config {config.name!r} has {config.cell!r} cells, which work on all lanes at once: "
+            "no columns combine there; round to terms instead (--terms)"
+        )
     if selects != "auto" and (
         isinstance(selects, bool) or not isinstance(selects, int)
         or not 1 <= selects <= config.lanes
