@@ -10,7 +10,9 @@ from termac import datasets, golden
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
+from termac.compress.allowance import MORE, Allowance
 from termac.compress.grouping import Grouping
+from termac.compress.term_network import fit_terms
 from termac.device import compare
 from termac.frontend import load_onnx
 from termac_sim import device
@@ -158,6 +160,26 @@ def test_resnet20_accuracy(resnet20):
     whole = (predictions(graph, samples) == labels).mean()
     assert real > 0.9
     assert whole >= real - 0.01
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("preset", "allowance", "cycles"),
+    [("term", Allowance(8), 80_000), ("term-pair", Allowance(8, 2), 230_000)],
+)
+def test_resnet20_in_terms(resnet20, cifar, preset, allowance, cycles):
+    """Without training: within half a point of int8 on 1,000 images; three through the RTL."""
+    model, graph, samples, labels = resnet20
+    config = load_config(preset)
+    shared = not config.kind.splits_data
+    fitted = fit_terms(
+        model, graph, cifar[0], lanes=config.lanes, allowance=allowance, shared=shared,
+        more=None if shared else MORE,
+    ).graph  # fmt: skip
+    whole = (predictions(graph, samples) == labels).mean()
+    assert (predictions(fitted, samples) == labels).mean() >= whole - 0.005
+    assert check(fitted, config, samples[:3]).cycles <= cycles
 
 
 def test_combined_lenet5(mnist):
