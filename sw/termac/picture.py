@@ -33,8 +33,8 @@ GAP = to_rgb("#ffffff")
 BUSY, FILLED = "#0b5cc4", "#c3d9f7"
 LINE_CELLS = 150
 """Cells that stand side by side in a line of tiles."""
-MOST_TILES = 64
-"""Tiles drawn of one layer; others are left out, and the title says so."""
+MOST_TILES, MOST_ROWS = 64, 300
+"""Tiles drawn of one layer, in at most so many rows of cells; the title says what is left out."""
 
 
 def layer_tiles(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
@@ -98,7 +98,8 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
     mosaics, titles = [], []
     for layer in image.layers:
         indices = layer_tiles(image, layer)
-        shown = indices[:MOST_TILES]
+        lines = max(1, MOST_ROWS // (config.rows + 1))
+        shown = indices[: min(MOST_TILES, lines * per_line)]
         tiles = cell_colours(image, shown, colour)
         mosaics.append(tile_mosaic(tiles, per_line))
         kind = "term plane" if config.kind.keeps_terms else "tile"

@@ -88,7 +88,8 @@ __all__ = ["pack"]
     "--picture",
     metavar="FILE.png",
     type=click.Path(path_type=Path),
-    help="Draw the filter matrices before and after packing.",
+    help="Draw the filter matrices before and after packing; the planes of terms, if cells keep "
+    "them.",
 )
 @json_option
 def pack(
@@ -116,9 +117,7 @@ def pack(
         raise ConfigError(
             "--max-loss goes with --combine auto or --terms auto: it bounds what auto may lose"
         )
-    check_companions(
-        choice, combine=selects is not None, picture=picture is not None, encoding=encoding
-    )
+    check_companions(choice, combine=selects is not None, encoding=encoding)
     check_writable_folder(output, "--output")
     if picture is not None:
         check_writable_file(picture, "--picture")
@@ -183,9 +182,13 @@ def pack(
         if combined is not None:
             rows = combining_rows(image, combined.layers)
         if picture is not None:
+            from termac.picture import draw_weights
             from termac.picture_combining import draw_combining
 
-            draw_combining(original, image, picture)
+            if config.kind.keeps_terms:
+                draw_weights(image, picture)
+            else:
+                draw_combining(original, image, picture)
         image.save(output)
 
     def tables() -> Iterator[Any]:

@@ -97,9 +97,7 @@ def check_terms(choice: TermChoice, config: Config) -> None:
         check_allowance(allowance, splits_data=config.kind.splits_data)
 
 
-def check_companions(
-    choice: TermChoice | None, *, combine: bool, picture: bool, encoding: str | None
-) -> None:
+def check_companions(choice: TermChoice | None, *, combine: bool, encoding: str | None) -> None:
     """Refuse options that contradict ``--terms``, or mean nothing without it.
 
     Raises
@@ -111,8 +109,6 @@ def check_companions(
             raise ConfigError("--encoding goes with --terms: it says how activations are split")
     elif combine:
         raise ConfigError("--terms does not go with --combine: cells keep terms or a weight")
-    elif picture:
-        raise ConfigError("--picture draws combined columns: it does not go with --terms")
 
 
 def trained_budgets(model: FloatGraph, config: Config) -> Mapping[str, TermBudget]:
