@@ -63,12 +63,14 @@ def configs_table(configs: Sequence[Config]) -> Table:
     """One row per configuration."""
     table = _table(
         "Configurations",
-        [("name", False), ("rows x columns", True), ("lanes", True), ("segments", True),
-         ("cells", True), ("weights", True), ("activations", True), ("hash", False)],
+        [("name", False), ("cell", False), ("rows x columns", True), ("lanes", True),
+         ("segments", True), ("cells", True), ("weights or terms", True), ("activations", True),
+         ("hash", False)],
     )  # fmt: skip
     for config in configs:
         table.add_row(
             config.name,
+            config.cell,
             f"{config.rows} x {config.columns}",
             str(config.lanes),
             str(config.segments),
@@ -90,7 +92,8 @@ def config_table(config: Config) -> Table:
         ("activation banks", str(config.banks)),
         ("drains", str(config.drains)),
         ("activation memory", _kibibytes(config.activation_depth * config.word_bytes)),
-        ("weight memory", f"{config.weight_depth // config.columns} tiles, "
+        ("weight memory", f"{config.weight_depth // config.columns} "
+         + ("planes of terms, " if config.kind.keeps_terms else "tiles, ")
          + _kibibytes(config.weight_depth * config.rows * config.weight_width // 8)),
         ("hash", config.digest[:8]),
     ]  # fmt: skip
