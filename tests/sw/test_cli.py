@@ -356,6 +356,8 @@ def changed_preset(folder, old, new):
         ("lanes = 8", "lanes = 'x'", "lanes must be of type int"),
         ("lanes = 8", "", "missing key 'lanes'"),
         ("lanes = 8", "lanes = ", "not valid TOML"),
+        ("lanes = 8", "lanes = 8\ncell = 'tmac'", "cell must be one of 'bit_plane', "),
+        ("rows = 16", "rows = 256", "written at most segments=8 times a vector (now 16: "),
     ],
 )
 def test_bad_config_file(data, tmp_path, old, new, message):

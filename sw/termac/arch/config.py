@@ -111,6 +111,14 @@ class Config:
             f"a multiple or a divisor of the {self.word_bytes} bytes of a memory word "
             "(lanes*columns/segments)",
         )
+        writes = self.words_per_tile * self.lanes // self.unit
+        check(
+            writes <= self.segments,
+            "rows",
+            f"such that a byte bank is written at most segments={self.segments} times a vector "
+            f"(now {writes}: {self.words_per_tile} words of {self.lanes} lanes, {self.unit} bytes "
+            "a write)",
+        )
         for key, limit in (
             ("activation_depth", 1 << 16),
             ("weight_depth", 1 << 20),
