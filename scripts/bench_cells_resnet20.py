@@ -51,12 +51,21 @@ CELLS = 1024
 
 @dataclass(frozen=True)
 class Entry:
-    """A way to run the network: title, preset, budget, or file of a network trained to pack."""
+    """A way to run the network.
+
+    Parameters
+    ----------
+    title : what the table says
+    preset, segments : configuration, and its segments
+    allowance : term budget
+    trained : file of a network that was trained to pack
+    """
 
     title: str
     preset: str
     allowance: Allowance | None = None
     trained: str = ""
+    segments: int = 8
 
 
 ENTRIES = (
@@ -65,6 +74,7 @@ ENTRIES = (
     Entry("dense", "bit-serial"),
     Entry("8 terms of 8 weights", "term", Allowance(8)),
     Entry("6 terms of 8 weights", "term", Allowance(6)),
+    Entry("6 terms of 8 weights, S = 4", "term", Allowance(6), segments=4),
     Entry("all terms", "term-pair"),
     Entry("8/8, 2 of data", "term-pair", Allowance(8, 2)),
     Entry("4/8, 2 of data", "term-pair", Allowance(4, 2)),
@@ -112,7 +122,11 @@ def measure(images: int, advance: Callable[[int, int, str], None]) -> Iterator[d
     for entry in ENTRIES:
         title = f"{entry.preset}, {entry.title}"
         advance(0, 1, title)
-        config, graph, formats = load_config(entry.preset), dense, {}
+        config, graph, formats = (
+            replace(load_config(entry.preset), segments=entry.segments),
+            dense,
+            {},
+        )
         if entry.trained:
             packed = load_onnx(Path(str(resources.files("termac") / "models" / entry.trained)))
             grouping = Grouping.read(packed.properties, packed.shapes)
