@@ -3,9 +3,8 @@
 from amaranth.hdl import Module, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from termac.arch import Config
-from termac.arch.cells import TERMS
+from termac.arch.cells import PLACE_WIDTH
 
 from termac_hw.cells import cell_kind
 from termac_hw.emit import place
@@ -43,7 +42,7 @@ class Array(wiring.Component):
     def __init__(self, config: Config):
         self.config = config
         keeps_terms = config.kind.keeps_terms
-        places = data.ArrayLayout(unsigned(ceil_log2(TERMS)), config.drains)
+        places = data.ArrayLayout(unsigned(PLACE_WIDTH), config.drains)
         bundle = cell_kind(config.cell).lane_bundle_width(config)
         super().__init__(
             {

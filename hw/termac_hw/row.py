@@ -3,9 +3,8 @@
 from amaranth.hdl import Cat, Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from termac.arch import Config
-from termac.arch.cells import TERMS
+from termac.arch.cells import PLACE_WIDTH
 
 from termac_hw.cells import cell_kind
 from termac_hw.emit import place
@@ -42,7 +41,7 @@ class RowGroup(wiring.Component):
                 "lanes_in": In(lanes_width),
                 "lanes_out": Out(lanes_width),
                 "shift": In(1),
-                **({"store": In(1), "place": In(ceil_log2(TERMS))} if keeps_terms else {}),
+                **({"store": In(1), "place": In(PLACE_WIDTH)} if keeps_terms else {}),
                 "weights": In(config.shared_rows * config.weight_width),
                 "sums": Out(data.ArrayLayout(signed(config.sum_width), config.shared_rows)),
             }

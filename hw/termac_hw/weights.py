@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
-from termac.arch.cells import TERMS
+from termac.arch.cells import PLACE_WIDTH
 
 __all__ = ["WeightBank", "WeightRequest"]
 
@@ -23,7 +23,7 @@ class WeightRequest(data.StructLayout):
     def __init__(self, config):
         members = {"address": ceil_log2(config.weight_depth), "valid": 1}
         if config.kind.keeps_terms:
-            members |= {"store": 1, "place": ceil_log2(TERMS)}
+            members |= {"store": 1, "place": PLACE_WIDTH}
         super().__init__(members)
 
 
@@ -60,7 +60,7 @@ class WeightBank(wiring.Component):
                 "request_out": Out(self.request_layout),
                 "shift": Out(1),
                 "weights": Out(width),
-                **({"store": Out(1), "place": Out(ceil_log2(TERMS))} if keeps_terms else {}),
+                **({"store": Out(1), "place": Out(PLACE_WIDTH)} if keeps_terms else {}),
                 "host_write": In(1),
                 "host_address": In(ceil_log2(config.weight_depth)),
                 "host_data": In(width),

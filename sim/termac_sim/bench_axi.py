@@ -16,6 +16,7 @@ from cocotb.triggers import FallingEdge, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiResp
 from termac import golden
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, Opcode
+from termac.arch.cells import DATA_TERMS, TERMS
 from termac.arch.memory_map import MemoryMap
 from termac.arch.registers import ID, REGISTERS, VERSION, Access, ErrorCode
 from termac.arch.timing import PROGRAM_OVERHEAD
@@ -368,9 +369,16 @@ def _faults(image):
         budget += beats
     if config.kind.keeps_terms:
         each = {"data_terms": 1} if config.kind.splits_data else {}
-        budget += [{"terms": 0}, {"terms": 0, "beats": 0}, {"terms": 17, "beats": 17, **each}]
+        budget += [
+            {"terms": 0},
+            {"terms": 0, "beats": 0},
+            {"terms": TERMS + 1, "beats": TERMS + 1, **each},
+        ]
     if config.kind.splits_data:
-        budget += [{"data_terms": 0, "beats": 0}, {"data_terms": 5, "terms": 1, "beats": 5}]
+        budget += [
+            {"data_terms": 0, "beats": 0},
+            {"data_terms": DATA_TERMS + 1, "terms": 1, "beats": DATA_TERMS + 1},
+        ]
     for code, changes in ((ErrorCode.GEOMETRY, geometry), (ErrorCode.BUDGET, budget)):
         for values in changes:
             for layer in sorted({0, last}):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from termac.errors import ConfigError, InputError
 
-__all__ = ["Encoding", "count", "encode", "limit"]
+__all__ = ["LARGEST", "Encoding", "count", "encode", "limit"]
 
 Encoding = Literal["naf", "hese", "binary"]
 """``naf``: non-adjacent form, always the fewest terms. ``hese``: runs of ones become two terms (the

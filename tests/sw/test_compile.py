@@ -10,7 +10,7 @@ from termac.arch import load_config
 from termac.compile import channel_groups, compile_graph
 from termac.errors import CapacityError, ModelError
 from termac.estimate import decode_timings, predict
-from termac.graph import Graph
+from termac.graph import Graph, Terms
 from termac.storage import plain_storage
 
 from tests.sw.interpreter import Interpreter
@@ -272,3 +272,43 @@ def test_golden_model_knows_nothing_of_the_compiler():
     assert "termac.compile" not in source
     assert "termac.arch" not in source
     assert isinstance(resnet20(size=8), Graph)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        (Terms(weights=0), "weights must be an integer 1..16, not 0"),
+        (Terms(weights=17), "weights must be an integer 1..16, not 17"),
+        (Terms(weights=2, exponents=(5, 5)), "exponents must fall to 0"),
+        (Terms(weights=2, exponents=(2, 0)), "exponents must fall to 0"),
+        (Terms(weights=9, exponents=tuple(range(8, -1, -1))), "from at most 7"),
+        (Terms(weights=3, exponents=(1, 0)), "3 slots have 2 exponents"),
+        (Terms(weights=8, data=5), "data must be an integer 0..4, not 5"),
+        (Terms(weights=8, data=2, encoding="booth"), "encoding must be one of naf, hese"),
+        (Terms(weights=8, data=2), "counts whole activations"),
+    ],
+)
+def test_terms_that_no_cell_can_do_are_refused(terms, message):
+    """Without a last exponent of 0, filling slots would never end."""
+    build = Builder(np.random.default_rng(0), (4, 4, 8))
+    build.conv(8)
+    graph = build.graph()
+    graph.nodes[0] = dataclasses.replace(graph.nodes[0], terms=terms)
+    config = next(config for config in CONFIGS if config.cell == "term")
+    with pytest.raises(ModelError) as caught:
+        compile_graph(graph, config)
+    assert message in str(caught.value)
+
+
+def test_weights_beyond_the_reach_of_a_cell_are_refused():
+    build = Builder(np.random.default_rng(0), (4, 4, 8))
+    build.conv(8)
+    graph = build.graph()
+    for cell, reach in (("bit_plane", 127), ("term_pair", 213)):
+        config = next(config for config in CONFIGS if config.cell == cell)
+        weights = np.full(graph.nodes[0].weights.shape, reach, np.int16)
+        node = dataclasses.replace(graph.nodes[0], weights=weights)
+        run(dataclasses.replace(graph, nodes=[node]), config)
+        weights[0, 0, 0, 0] = reach + 1
+        with pytest.raises(ModelError, match=rf"'{node.name}'.*(8 bits|214)"):
+            compile_graph(dataclasses.replace(graph, nodes=[node]), config)

@@ -417,6 +417,7 @@ def test_budgets_travel_as_text():
     with pytest.raises(ModelError, match=r"describes a layer 'third' of 1 filters"):
         read_budgets({PROPERTY: text}, {"first": 2, "second": 1})
     for damaged in ("", "[]", "null", text[:-1], text.replace("128", "256"),
-                    text.replace('"data":2', '"data":7'), text.replace("[24]", '"x"')):  # fmt: skip
+                    text.replace('"data":2', '"data":7'), text.replace("[24]", '"x"'),
+                    text.replace('"exponents":[]', '"exponents":[5,5]')):  # fmt: skip
         with pytest.raises(ModelError, match="is damaged"):
             read_budgets({PROPERTY: damaged}, filters)

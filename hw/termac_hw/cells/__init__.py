@@ -16,8 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.lib.wiring import Component
-from termac.arch import Config
-from termac.arch.cells import DOUBLES
+from termac.arch import DESCRIPTOR, Config
 from termac.errors import ConfigError
 
 from termac_hw.cells import bit_plane, bit_serial, bit_serial_end, term, term_pair
@@ -25,13 +24,15 @@ from termac_hw.term_encoder import TermEncoder
 
 __all__ = ["ROW_SETTINGS", "SETTINGS", "CellKind", "cell_kind", "cell_names", "connect_settings"]
 
-SETTINGS = {"clear": 1, "terms": 5, "hese": 1, "centred": 1}
+_WIDTHS = {field.name: field.width for word in DESCRIPTOR for field in word.fields}
+
+SETTINGS = {"clear": 1, **{name: _WIDTHS[name] for name in ("terms", "hese", "centred")}}
 """Ports, with their widths, through which feeders and encoders may be told about a layer.
 
 ``clear`` is a pulse before a layer starts; the others are fields of the layer descriptor.
 """
 
-ROW_SETTINGS = {"clear": 1, "doubles": DOUBLES}
+ROW_SETTINGS = {"clear": 1, "doubles": _WIDTHS["doubles"]}
 """The same for the row ends."""
 
 

@@ -16,20 +16,17 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from termac.arch import Config, weight_layout
-from termac.arch.cells import TERMS, TERMS_AHEAD
+from termac.arch.cells import PLACE_WIDTH, TERMS, TERMS_AHEAD
 
 from termac_hw.layouts import struct
 
 __all__ = ["Feeder", "RowEnd", "TermCell", "lane_bundle_width"]
 
-PLACE = ceil_log2(TERMS)
-
 
 def lane_bundle_width(config: Config) -> int:
     """Bits of one column's lane bundle: a byte per lane, then the place of the beat's term."""
-    return 8 * config.lanes + PLACE
+    return 8 * config.lanes + PLACE_WIDTH
 
 
 class TermCell(wiring.Component):
@@ -75,7 +72,7 @@ class TermCell(wiring.Component):
                 "lanes_out": Out(bundle),
                 "shift": In(1),
                 "store": In(1),
-                "place": In(PLACE),
+                "place": In(PLACE_WIDTH),
                 "weight_in": In(weights),
                 "weight_out": Out(weights),
                 "sum_in": In(sums),
@@ -106,11 +103,11 @@ class TermCell(wiring.Component):
                 write.addr.eq(self.place),
                 write.data.eq(shadow),
                 write.en.eq(self.store),
-                read.addr.eq(self.lanes_in[-PLACE:]),
+                read.addr.eq(self.lanes_in[-PLACE_WIDTH:]),
                 self.weight_out[row].eq(shadow),
                 self.sum_out[row].eq(total),
             ]
-            product = self._product(m, lanes[:-PLACE], term, suffix)
+            product = self._product(m, lanes[:-PLACE_WIDTH], term, suffix)
             m.d.sync += [
                 term.eq(read.data),
                 total.eq(self._add(m, self.sum_in[row], product, suffix)),
@@ -184,7 +181,7 @@ class Feeder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         word = Signal(8 * self.config.lanes, reset_less=True)
-        place = Signal(PLACE)
+        place = Signal(PLACE_WIDTH)
         m.d.sync += place.eq(place + 1)
         with m.If(self.load):
             m.d.sync += [word.eq(self.word), place.eq(Mux(self.token, TERMS_AHEAD, 0))]

@@ -18,7 +18,7 @@ from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch import Config
-from termac.arch.cells import DATA_TERMS, TERMS, TERMS_AHEAD
+from termac.arch.cells import DATA_TERMS, PLACE_WIDTH, TERMS, TERMS_AHEAD
 
 from termac_hw.cells import term
 from termac_hw.term_encoder import DATA_TERM, coded_layout
@@ -28,7 +28,7 @@ __all__ = ["Feeder", "RowEnd", "TermPairCell", "lane_bundle_width"]
 
 def lane_bundle_width(config: Config) -> int:
     """Bits of one column's lane bundle: a term per lane, then the place of the weight term."""
-    return DATA_TERM.size * config.lanes + term.PLACE
+    return DATA_TERM.size * config.lanes + PLACE_WIDTH
 
 
 class TermPairCell(term.TermCell):
@@ -115,7 +115,7 @@ class Feeder(wiring.Component):
                 word.eq(self.word), half.eq(self.token), weight_term.eq(0), data_term.eq(0),
             ]  # fmt: skip
         # Passes of the upper half have at most TERMS_AHEAD terms: no adder.
-        place = weight_term | half.replicate(term.PLACE) & TERMS_AHEAD
+        place = weight_term | half.replicate(PLACE_WIDTH) & TERMS_AHEAD
         terms = [Array(lane)[data_term] for lane in word]
         m.d.comb += self.lanes.eq(Cat(terms, place))
         return m

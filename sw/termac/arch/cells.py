@@ -21,13 +21,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CELLS", "DATA_TERMS", "DOUBLES", "INTERLEAVED", "TERMS", "TERMS_AHEAD", "Cell"]
+__all__ = [
+    "CELLS",
+    "DATA_TERMS",
+    "DOUBLES",
+    "INTERLEAVED",
+    "LARGEST_EXPONENT",
+    "PLACE_WIDTH",
+    "TERMS",
+    "TERMS_AHEAD",
+    "Cell",
+]
 
 TERMS = 16
 """Weight terms that a term cell stores."""
 
 TERMS_AHEAD = TERMS // 2
 """Up to so many terms a pass, the terms of the next pass are loaded while this one runs."""
+
+PLACE_WIDTH = (TERMS - 1).bit_length()
+"""Bits of the place of a term in its cell."""
+
+LARGEST_EXPONENT = 7
+"""Of a weight term (``term_pair``), or of a beat (``term``): the row ends have room for no more."""
 
 DATA_TERMS = 4
 """Most terms of an activation (``term_pair``)."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
+from termac.arch.cells import DOUBLES, LARGEST_EXPONENT
 from termac.arch.layout import Field, Layout
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def weight_layout(config: Config) -> Layout:
     sign = Field("negative", 1)
     used = Field("used", 1, doc="0: no term, whatever else it says")
     if config.kind.splits_data:
-        return Layout("term", (lane, sign, Field("exponent", 3), used))
+        return Layout("term", (lane, sign, Field("exponent", LARGEST_EXPONENT.bit_length()), used))
     return Layout("term", (lane, sign, Field("double", 1), used))
 
 
@@ -206,7 +207,7 @@ DESCRIPTOR: tuple[Layout, ...] = (
     ),
     _word(
         Field("table", 16, doc="program address of 2 x 256 table words: convolution, residual"),
-        Field("doubles", 16, doc="bit t: double the sum of the vector before beat t (term)"),
+        Field("doubles", DOUBLES, doc="bit t: double the sum of the vector before beat t (term)"),
     ),
 )  # fmt: skip
 """Words of a layer descriptor. A field name other than ``reserved`` occurs in one word only."""

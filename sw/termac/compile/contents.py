@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config, weight_layout
-from termac.arch.cells import DATA_TERMS, TERMS, TERMS_AHEAD
+from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS, TERMS_AHEAD
 from termac.compile.fuse import Layer, Linear
 from termac.compress.lossless import lossless_terms, rounds_needed
 from termac.errors import ModelError
@@ -24,8 +24,8 @@ from termac.terms import count, encode
 
 __all__ = ["Contents", "contents"]
 
-LARGEST_PAIRED = 213
-"""Largest weight of distinct terms with exponents of at most 7, in non-adjacent form below 128."""
+LARGEST_PAIRED = (1 << LARGEST_EXPONENT) + 2 * (1 << LARGEST_EXPONENT) // 3
+"""Largest weight of distinct terms: one of the largest, and what has smaller ones beside it."""
 
 
 class Contents(ABC):
@@ -76,19 +76,27 @@ class _Weights(Contents):
 class _Terms(Contents):
     """Terms of all lanes of a group. Equal groups are looked at once."""
 
+    _last: tuple[bytes, list[NDArray[np.uint16]]] = b"", []
+
     def entries(self, banked: NDArray[np.integer]) -> NDArray[np.int64]:
         groups, back = _unique(banked)
-        used = [codes.any(axis=1) for codes in self._codes(groups)]
         count = np.zeros(len(groups), np.int64)
-        for number, some in enumerate(used):
-            count[some] = number + 1
+        for number, codes in enumerate(self._split(groups)):
+            count[codes.any(axis=1)] = number + 1
         return count[back].reshape(banked.shape[:-1])
 
     def words(self, banked: NDArray[np.integer], number: int) -> NDArray[np.uint16]:
         groups, back = _unique(banked)
-        codes = self._codes(groups)
+        codes = self._split(groups)
         chosen = codes[number] if number < len(codes) else np.zeros((len(groups), self.terms))
         return chosen.astype(np.uint16)[back].reshape(*banked.shape[:-1], self.terms)
+
+    def _split(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
+        """The same as :meth:`_codes`; entries of one matrix are asked for one after the other."""
+        key = groups.tobytes()
+        if key != self._last[0]:
+            self._last = key, self._codes(groups)
+        return self._last[1]
 
     @abstractmethod
     def _codes(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
@@ -136,26 +144,28 @@ class _PairTerms(_Terms):
     no value less its zero point, is sure to have as few.
     """
 
-    def __init__(self, config: Config, terms: Terms):
-        data = terms.data or DATA_TERMS
+    def __init__(self, config: Config, budget: int, data: int = 0, encoding: str = "naf"):
+        """``budget``: terms of a group; ``data``: of an activation, 0 for whole ones."""
+        beats_each = data or DATA_TERMS
         held = min(
             range(1, TERMS + 1),
-            key=lambda k: (-(-terms.weights // k) * max(k * data, config.segments), k),
+            key=lambda k: (-(-budget // k) * max(k * beats_each, config.segments), k),
         )
         super().__init__(
             config,
-            beats=held * data,
+            beats=held * beats_each,
             terms=held,
-            data_terms=data,
-            hese=terms.data > 0 and terms.encoding == "hese",
-            centred=terms.data > 0,
+            data_terms=beats_each,
+            hese=data > 0 and encoding == "hese",
+            centred=data > 0,
         )
 
     def _codes(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
-        # A term's exponent is at most 7, so from 171 on one 128 stands apart.
-        apart = np.where(np.abs(groups) > 170, np.sign(groups), 0)
-        digits = encode(groups - 128 * apart, "naf")[..., :8]
-        digits[..., 7] += apart.astype(np.int8)
+        # Where non-adjacent form needs a larger exponent, one term of the largest stands apart.
+        largest = 1 << LARGEST_EXPONENT
+        apart = np.where(np.abs(groups) > 4 * largest // 3, np.sign(groups), 0)
+        digits = encode(groups - largest * apart, "naf")[..., : LARGEST_EXPONENT + 1]
+        digits[..., LARGEST_EXPONENT] += apart.astype(np.int8)
         digits = digits[..., ::-1].swapaxes(1, 2)  # [groups, power, lane]
         powers, lanes = digits.shape[1:]
         flat = digits.reshape(len(groups), -1)
@@ -184,6 +194,8 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
         If the layer says how to split its weights or activations, and the cell cannot do that.
     """
     terms, kind = layer.linear.terms, config.kind
+    if terms is not None and (fault := terms.fault()):
+        raise ModelError(f"terms of layer {layer.name!r}: {fault}")
     if not kind.keeps_terms:
         if terms is not None and terms.data:
             raise ModelError(
@@ -202,7 +214,9 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
                 f"layer {layer.name!r} has a weight of {largest}; terms of cell {config.cell!r} "
                 f"make up to {LARGEST_PAIRED}"
             )
-        return _PairTerms(config, terms or _all_terms(layer.linear, config))
+        if terms is None:
+            return _PairTerms(config, _all_terms(layer.linear, config))
+        return _PairTerms(config, terms.weights, terms.data, terms.encoding)
     if terms is not None and terms.data:
         raise ModelError(
             f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
@@ -214,12 +228,11 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
 
 
 @lru_cache(maxsize=256)
-def _all_terms(linear: Linear, config: Config) -> Terms:
+def _all_terms(linear: Linear, config: Config) -> int:
     """As many terms as the fullest group of neighbouring channels has."""
     counts = count(linear.weights)
     counts = np.pad(counts, ((0, 0), (0, 0), (0, 0), (0, -counts.shape[3] % config.lanes)))
-    fullest = counts.reshape(-1, config.lanes).sum(axis=1).max(initial=1)
-    return Terms(weights=int(fullest))
+    return int(counts.reshape(-1, config.lanes).sum(axis=1).max(initial=1))
 
 
 @lru_cache(maxsize=256)

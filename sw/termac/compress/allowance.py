@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.errors import ConfigError
+from termac.graph import DATA_ENCODINGS
 
 __all__ = [
     "MORE",
@@ -22,9 +23,6 @@ __all__ = [
     "more_for",
     "needs_more",
 ]
-
-DATA_ENCODINGS = ("naf", "hese")
-"""What the hardware encodes activations in."""
 
 
 @dataclass(frozen=True)

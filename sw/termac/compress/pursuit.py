@@ -12,14 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from termac.arch.cells import LARGEST_EXPONENT
 from termac.slots import fill
+from termac.terms import LARGEST
 
-__all__ = ["FREE_EXPONENT", "WEIGHT_LIMIT", "Slots", "approach", "pursue", "settle"]
+__all__ = ["Slots", "approach", "pursue", "settle"]
 
-FREE_EXPONENT = 7
-"""Largest exponent of a term that has its own, as published."""
-WEIGHT_LIMIT = 255
-"""Largest magnitude of a weight: nine bits."""
 SWEEPS = 2
 """How often every term is exchanged for a better one, where lanes are not independent."""
 REACH = 192.0
@@ -56,7 +54,7 @@ def pursue(
         error = values - targets
         return np.einsum("ni,ni->n", error @ metric, error)
 
-    worse = (cost(shaped) > cost(plain)) | (np.abs(shaped).max(axis=1) > WEIGHT_LIMIT)
+    worse = (cost(shaped) > cost(plain)) | (np.abs(shaped).max(axis=1) > LARGEST)
     shaped[worse] = settle(plain[worse], slots)
     return shaped
 
@@ -144,7 +142,7 @@ def _nearest(values: NDArray[np.float64], exponent: int | None) -> NDArray[np.fl
     magnitude = np.abs(values)
     if exponent is None:
         place = np.floor(np.log2(np.maximum(magnitude, 0.5) / 0.75))
-        power = np.exp2(np.clip(place, 0, FREE_EXPONENT))
+        power = np.exp2(np.clip(place, 0, LARGEST_EXPONENT))
         return np.sign(values) * np.where(magnitude > 0.5, power, 0)
     power = float(1 << exponent)
     factor = (2 * magnitude > power).astype(np.float64) + (2 * magnitude > 3 * power)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from termac.compress.pursuit import Slots, approach
 
-__all__ = ["LARGEST_EXPONENT", "descend", "neighbours", "schedules", "spread", "unit_choices"]
+__all__ = ["HIGHEST", "descend", "neighbours", "schedules", "spread", "unit_choices"]
 
-LARGEST_EXPONENT = 6
+HIGHEST = 6
 """Of a beat; twice its power is the most significant bit of an int8 weight."""
 PEAKS = np.geomspace(0.6, 2.0, 7)
 """Largest power of a beat, over the root mean square of a filter's weights: those to try."""
@@ -32,7 +32,7 @@ def neighbours(exponents: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     top = len(counts) - 1
     for source in range(top + 1):
         for target in (source - 1, source + 1):
-            if not 0 <= target <= LARGEST_EXPONENT:
+            if not 0 <= target <= HIGHEST:
                 continue
             changed = np.append(counts, 0)
             changed[source] -= 1
@@ -101,7 +101,7 @@ def descend(
 
 def spread(beats: int, levels: int) -> tuple[int, ...]:
     """Beats spread evenly over as many powers as wanted and possible, small ones first."""
-    levels = min(levels, beats, LARGEST_EXPONENT + 1)
+    levels = min(levels, beats, HIGHEST + 1)
     counts = np.full(levels, beats // levels)
     counts[: beats % levels] += 1
     return _listed(counts)

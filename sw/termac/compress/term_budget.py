@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 from termac.errors import ModelError
 from termac.graph import Terms
+from termac.terms import LARGEST
 
 __all__ = ["PROPERTY", "TermBudget", "read_budgets", "write_budgets"]
 
 PROPERTY = "termac.terms"
 """Key of the model file's metadata."""
-
-LARGEST = 255
-"""Largest magnitude of a weight."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,6 @@ def _budget(value: Mapping) -> TermBudget:
         data=int(given["data"]),
         encoding=str(given["encoding"]),
     )
-    if not (1 <= terms.weights <= 16 and 0 <= terms.data <= 4 and group):
+    if terms.fault() or not group:
         raise ValueError
     return TermBudget(peaks, group, terms)

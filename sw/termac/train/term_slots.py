@@ -7,14 +7,13 @@ from itertools import product
 
 import torch
 
+from termac.compress.schedule import HIGHEST
 from termac.train.term_weights import fill_groups, in_groups, ungrouped
 
-__all__ = ["HIGHEST", "choose_exponents", "fit_scale", "slot_integers"]
+__all__ = ["choose_exponents", "fit_scale", "slot_integers"]
 
 SIZES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3)
 """Largest weight of a filter, in units of the largest single term: what is tried."""
-HIGHEST = 6
-"""Largest exponent; a term may be twice its power."""
 OFTEN = 3
 """Slots of one power at most."""
 FILTERS = 16

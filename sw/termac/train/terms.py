@@ -8,7 +8,6 @@ gradients that do not see them, make tighter ones good enough.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import onnx
 import torch
 from torch import nn
 
+from termac.compress.schedule import HIGHEST
 from termac.compress.term_budget import PROPERTY, TermBudget, write_budgets
 from termac.errors import ConfigError, ModelError
 from termac.frontend.float_graph import FloatConv
@@ -26,7 +26,6 @@ from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.fake_quantize import FakeQuantizer, RoundedInput, RoundedWeight
 from termac.train.term_parts import SlotWeight, TermInput, TermWeight
-from termac.train.term_slots import HIGHEST
 
 __all__ = ["TermQuantizer"]
 
@@ -189,26 +188,13 @@ def _by_layer(
 
 
 def _check(name: str, budget: Terms) -> None:
-    for key, number, low in (("weights", budget.weights, 1), ("data", budget.data, 0)):
-        high = 16 if key == "weights" else 4
-        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-            raise ConfigError(
-                f"terms of {name!r}: {key} must be an integer {low}..{high}, not {number!r}"
-            )
-    if budget.encoding != "naf":
-        raise ConfigError(f"terms of {name!r}: only encoding 'naf' can be trained")
-    if not budget.exponents:
-        return
-    falls = {high - low for high, low in pairwise(budget.exponents)}
-    if not falls <= {0, 1} or budget.exponents[-1] != 0 or budget.exponents[0] > HIGHEST:
-        raise ConfigError(
-            f"terms of {name!r}: exponents must fall to 0 in steps of 0 or 1, from at most "
-            f"{HIGHEST}"
-        )
-    if len(budget.exponents) != budget.weights:
-        raise ConfigError(
-            f"terms of {name!r}: {budget.weights} slots have {len(budget.exponents)} exponents"
-        )
+    fault = budget.fault()
+    if not fault and budget.encoding != "naf":
+        fault = "only encoding 'naf' can be trained"
+    if not fault and budget.exponents and budget.exponents[0] > HIGHEST:
+        fault = f"exponents above {HIGHEST} cannot be trained"
+    if fault:
+        raise ConfigError(f"terms of {name!r}: {fault}")
 
 
 def _windows(
