@@ -10,15 +10,11 @@ The arithmetic is TFLite's reference: see :mod:`termac.requantize`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS
-
 __all__ = [
-    "DATA_ENCODINGS",
     "Add",
     "AvgPool",
     "Conv",
@@ -29,9 +25,6 @@ __all__ = [
     "Tensor",
     "Terms",
 ]
-
-DATA_ENCODINGS = ("naf", "hese")
-"""What the hardware encodes activations in."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +72,6 @@ class Terms:
     exponents: tuple[int, ...] = ()
     data: int = 0
     encoding: str = "naf"
-
-    def fault(self) -> str:
-        """What no cell can do of it, or nothing."""
-        for key, low, high in (("weights", 1, TERMS), ("data", 0, DATA_TERMS)):
-            number = getattr(self, key)
-            if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-                return f"{key} must be an integer {low}..{high}, not {number!r}"
-        if self.encoding not in DATA_ENCODINGS:
-            return f"encoding must be one of {', '.join(DATA_ENCODINGS)}, not {self.encoding!r}"
-        if not self.exponents:
-            return ""
-        falls = {high - low for high, low in pairwise(self.exponents)}
-        if not falls <= {0, 1} or self.exponents[-1] or self.exponents[0] > LARGEST_EXPONENT:
-            return (
-                "exponents must fall to 0 in steps of 0 or 1, from at most "
-                f"{LARGEST_EXPONENT}, not be {self.exponents}"
-            )
-        if len(self.exponents) != self.weights:
-            return f"{self.weights} slots have {len(self.exponents)} exponents"
-        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from termac.arch import Config, weight_layout
 from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS, TERMS_AHEAD
 from termac.compile.fuse import Layer, Linear
+from termac.compress.allowance import fault
 from termac.compress.lossless import lossless_terms, rounds_needed
 from termac.errors import ModelError
 from termac.graph import Terms
@@ -194,8 +195,8 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
         If the layer says how to split its weights or activations, and the cell cannot do that.
     """
     terms, kind = layer.linear.terms, config.kind
-    if terms is not None and (fault := terms.fault()):
-        raise ModelError(f"terms of layer {layer.name!r}: {fault}")
+    if terms is not None and (wrong := fault(terms)):
+        raise ModelError(f"terms of layer {layer.name!r}: {wrong}")
     if not kind.keeps_terms:
         if terms is not None and terms.data:
             raise ModelError(

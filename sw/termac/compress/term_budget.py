@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from termac.compress.allowance import fault
 from termac.errors import ModelError
 from termac.graph import Terms
 from termac.terms import LARGEST
@@ -94,6 +95,6 @@ def _budget(value: Mapping) -> TermBudget:
         data=int(given["data"]),
         encoding=str(given["encoding"]),
     )
-    if terms.fault() or not group:
+    if fault(terms) or not group:
         raise ValueError
     return TermBudget(peaks, group, terms)

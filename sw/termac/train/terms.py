@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import nn
 
+from termac.compress.allowance import fault
 from termac.compress.schedule import HIGHEST
 from termac.compress.term_budget import PROPERTY, TermBudget, write_budgets
 from termac.errors import ConfigError, ModelError
@@ -188,13 +189,13 @@ def _by_layer(
 
 
 def _check(name: str, budget: Terms) -> None:
-    fault = budget.fault()
-    if not fault and budget.encoding != "naf":
-        fault = "only encoding 'naf' can be trained"
-    if not fault and budget.exponents and budget.exponents[0] > HIGHEST:
-        fault = f"exponents above {HIGHEST} cannot be trained"
-    if fault:
-        raise ConfigError(f"terms of {name!r}: {fault}")
+    wrong = fault(budget)
+    if not wrong and budget.encoding != "naf":
+        wrong = "only encoding 'naf' can be trained"
+    if not wrong and budget.exponents and budget.exponents[0] > HIGHEST:
+        wrong = f"exponents above {HIGHEST} cannot be trained"
+    if wrong:
+        raise ConfigError(f"terms of {name!r}: {wrong}")
 
 
 def _windows(
