@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch import Config, weight_layout
+from termac.arch import Config
 from termac.arch.memory_map import Block, MemoryMap
 from termac.errors import InputError
 from termac.estimate import predict
@@ -75,8 +75,8 @@ class Image:
     graph : Graph
     program, taps : uint32 words, from address 0
     cells : uint16 [planes, rows, columns]
-        Packed by :func:`termac.arch.weight_layout`. A tile is one plane or, where cells keep terms,
-        one plane per term.
+        Packed by :attr:`termac.arch.Config.weight_layout`. A tile is one plane or, where cells
+        keep terms, one plane per term.
     parameters : ``bias``, ``multiplier``, ``shift``: int64 [words, drains]
     layers : in the order in which they run
     input : format of the input tensor, which the host writes
@@ -120,7 +120,7 @@ class Image:
         return np.where(self._field("negative"), -magnitude, magnitude)
 
     def _field(self, name: str) -> NDArray[np.int64]:
-        layout = weight_layout(self.config)
+        layout = self.config.weight_layout
         field = layout[name]
         raw = self.cells.astype(np.int64) >> layout.offset(name) & ((1 << field.width) - 1)
         return np.where(raw > field.limits[1], raw - (1 << field.width), raw)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 from termac_hw.array import Array
 from termac_hw.cells import cell_kind
 from termac_hw.emit import emit_verilog
@@ -83,7 +83,7 @@ class Bench:
         return None
 
     async def run(self, ctx):
-        config, layout = self.config, weight_layout(self.config)
+        config, layout = self.config, self.config.weight_layout
         start = config.columns
         array, compared = self.array, 0
         total = self.period * len(self.inputs)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 from termac_hw.cells import cell_kind
 from termac_hw.cells.bit_serial import OFFSET, BitSerialCell, Feeder
 from termac_hw.cells.bit_serial_end import RowEnd
@@ -55,7 +55,7 @@ def test_registry():
 @pytest.mark.parametrize("lanes", [1, 8, 16])
 def test_cell_adds_the_product_to_the_stream_of_its_mac(lanes, shared_rows):
     config = serial_config(lanes, 16, shared_rows=shared_rows)
-    cell, layout = BitSerialCell(config), weight_layout(config)
+    cell, layout = BitSerialCell(config), config.weight_layout
     rng = random.Random(10 * lanes + shared_rows)
     rows = range(shared_rows)
     count = 120

@@ -5,7 +5,6 @@ import subprocess
 
 import pytest
 from amaranth.hdl import Module
-from termac.arch import weight_layout
 from termac_hw.array import Array
 from termac_hw.cells import cell_kind
 from termac_hw.cells.bit_serial import Feeder
@@ -61,7 +60,7 @@ class Chain:
         m.d.comb += self.ends.sums.eq(self.array.sums)
 
     async def run(self, ctx):
-        config, layout = self.config, weight_layout(self.config)
+        config, layout = self.config, self.config.weight_layout
         rows, columns = range(config.rows), config.columns
         loads, shifts, firsts, wanted, clears = {}, {}, set(), {}, set()
         for clear, tiles in self.layers:

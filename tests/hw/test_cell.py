@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 from termac.errors import ConfigError
 from termac_hw.cells import cell_kind, cell_names
 from termac_hw.cells.bit_plane import BitPlaneCell, RowEnd
@@ -33,7 +33,7 @@ def pack(fields, width):
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
 def test_cell_adds_the_selected_weight_three_cycles_after_the_plane(lanes, shared_rows):
     config = cell_config(lanes, shared_rows)
-    cell, layout = BitPlaneCell(config), weight_layout(config)
+    cell, layout = BitPlaneCell(config), config.weight_layout
     rng = random.Random(lanes + shared_rows)
     cycles = 400
     rows = range(shared_rows)
@@ -83,7 +83,7 @@ def test_cell_adds_the_selected_weight_three_cycles_after_the_plane(lanes, share
 
 def test_cell_swaps_for_the_plane_of_the_token_and_may_shift_right_after():
     config = cell_config(8)
-    cell, layout = BitPlaneCell(config), weight_layout(config)
+    cell, layout = BitPlaneCell(config), config.weight_layout
     old = layout.pack_one(value=-128, lane=7)
     new = layout.pack_one(value=127, lane=2)
     lanes = 0b1000_0100  # one bit for each of the two

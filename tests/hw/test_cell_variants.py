@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 BASE = replace(load_config("tiny"), rows=8, columns=16, segments=4, cell="term")
@@ -31,7 +31,7 @@ def simulate(component, bench):
 @pytest.mark.parametrize("lanes", [1, 8])
 def test_a_term_with_its_own_exponent(variants, lanes):
     config = variants.OwnExponents.of(replace(BASE, lanes=lanes))
-    cell, layout = variants.OwnExponentCell(config), weight_layout(config)
+    cell, layout = variants.OwnExponentCell(config), config.weight_layout
     rng = random.Random(lanes)
     terms = [
         {"lane": rng.randrange(lanes), "negative": negative, "exponent": exponent, "used": used}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 from termac_hw.row import RowGroup
 
 
@@ -16,7 +16,7 @@ def test_row_sums_a_plane_after_its_latency(lanes, columns, segments, shared_row
         load_config("tiny"), rows=16, columns=columns, segments=segments, lanes=lanes,
         shared_rows=shared_rows,
     )  # fmt: skip
-    row, layout = RowGroup(config), weight_layout(config)
+    row, layout = RowGroup(config), config.weight_layout
     rng = random.Random(columns * lanes)
     tiles, plane_count = 4, 2 * columns  # back to back: 2 C planes a tile
     weights = [

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 from termac.arch.cells import TERMS, TERMS_AHEAD
 from termac_hw.cells.term import Feeder, RowEnd, TermCell
 
@@ -36,7 +36,7 @@ def product(layout, word, values):
 def test_cell_adds_the_product_of_the_term_at_the_place(lanes, shared_rows):
     """Every term of a full memory; terms stored while beats of the other half go by."""
     config = make_config(lanes, shared_rows)
-    cell, layout = TermCell(config), weight_layout(config)
+    cell, layout = TermCell(config), config.weight_layout
     rng = random.Random(lanes)
     limit = (1 << (config.sum_width - 1)) - 257
     cycles = 600

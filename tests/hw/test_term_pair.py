@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from termac.arch import load_config, weight_layout
+from termac.arch import load_config
 from termac.arch.cells import DATA_TERMS, TERMS, TERMS_AHEAD
 from termac_hw.array import Array
 from termac_hw.bank import ActivationBank
@@ -41,7 +41,7 @@ def simulate(component, bench):
 def test_a_row_of_cells_is_a_dot_product(lanes, shared_rows, terms, data_terms, half):
     """Vectors back to back, with weights in one half of the memory and rubbish in the other."""
     config = make_config(lanes, shared_rows)
-    chain, layout = Chain(config), weight_layout(config)
+    chain, layout = Chain(config), config.weight_layout
     columns = config.columns
     rng = random.Random(lanes)
     beats = terms * data_terms
@@ -111,7 +111,7 @@ def test_a_row_of_cells_is_a_dot_product(lanes, shared_rows, terms, data_terms, 
 
 def test_cell_adds_every_product_of_terms_to_any_sum():
     config = make_config(lanes=2)
-    cell, layout = TermPairCell(config), weight_layout(config)
+    cell, layout = TermPairCell(config), config.weight_layout
     width = cell_kind("term_pair").lane_bundle_width(config)
     limit = 1 << (config.sum_width - 1)
     room = 1 << 15

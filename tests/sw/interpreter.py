@@ -20,7 +20,6 @@ from termac.arch import (
     TAP,
     Opcode,
     split,
-    weight_layout,
 )
 from termac.arch.memory_map import MemoryMap, Region
 from termac.arch.timing import most_beats
@@ -87,7 +86,7 @@ class Interpreter:
         planes = max(1, d["terms"])
         words = self.weights[address : address + planes * config.columns]
         assert len(words) == planes * config.columns, "weights beyond their memory"
-        layout = weight_layout(config)
+        layout = config.weight_layout
         matrix = np.zeros((config.rows, config.segments, config.word_bytes), np.int64)
         column = np.arange(config.columns)
         power = bin(d["doubles"]).count("1")

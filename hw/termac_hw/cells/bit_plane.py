@@ -9,7 +9,7 @@ once per row, in :class:`RowEnd`, instead of once per cell.
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from termac.arch import Config, weight_layout
+from termac.arch import Config
 
 from termac_hw.layouts import struct
 
@@ -47,7 +47,7 @@ class BitPlaneCell(wiring.Component):
         Move the shadow weights one column to the right.
     weight_in, weight_out : shared_rows x weight
         Shadow weight of the left neighbour; own shadow weight. Layout:
-        :func:`termac.arch.weight_layout`.
+        :attr:`termac.arch.Config.weight_layout`.
     sum_in, sum_out : shared_rows x signed(sum_width)
         Partial sum of one plane from the left; to the right.
     """
@@ -74,7 +74,7 @@ class BitPlaneCell(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        weight_struct = struct(weight_layout(config))
+        weight_struct = struct(config.weight_layout)
 
         lanes = Signal(self.lanes_in.shape(), reset_less=True)
         m.d.sync += lanes.eq(self.lanes_in)

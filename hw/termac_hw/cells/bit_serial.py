@@ -17,7 +17,7 @@ is sign-extended, a MAC's stream ends in zeros, and its carry is zero when a vec
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from termac.arch import Config, weight_layout
+from termac.arch import Config
 from termac.arch.cells import INTERLEAVED
 
 from termac_hw.layouts import struct
@@ -71,7 +71,7 @@ class BitSerialCell(wiring.Component):
         Move the shadow weights one column to the right.
     weight_in, weight_out : shared_rows x weight
         Shadow weight of the left neighbour; own shadow weight. Layout:
-        :func:`termac.arch.weight_layout`.
+        :attr:`termac.arch.Config.weight_layout`.
     sum_in, sum_out : shared_rows x 4 bits
         Partial sums of four vectors from the left; to the right.
     """
@@ -99,7 +99,7 @@ class BitSerialCell(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        layout = struct(weight_layout(config))
+        layout = struct(config.weight_layout)
 
         lanes = Signal(self.lanes_in.shape(), reset_less=True)
         m.d.sync += lanes.eq(self.lanes_in)

@@ -16,7 +16,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from termac.arch import Config, weight_layout
+from termac.arch import Config
 from termac.arch.cells import PLACE_WIDTH, TERMS, TERMS_AHEAD
 
 from termac_hw.layouts import struct
@@ -54,7 +54,7 @@ class TermCell(wiring.Component):
     store, place : 1, place
         Keep the shadow words as the terms at this place.
     weight_in, weight_out : shared_rows x term
-        Shadow word of the left neighbour; own one. Layout: :func:`termac.arch.weight_layout`.
+        Shadow word of the left neighbour; own one. Layout: ``config.weight_layout``.
     sum_in, sum_out : shared_rows x signed(sum_width)
         Partial sum of one beat from the left; to the right.
     """
@@ -83,7 +83,7 @@ class TermCell(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        layout = struct(weight_layout(config))
+        layout = struct(config.weight_layout)
         lanes = Signal(self.lanes_in.shape(), reset_less=True)
         m.d.sync += lanes.eq(self.lanes_in)
         m.d.comb += self.lanes_out.eq(lanes)

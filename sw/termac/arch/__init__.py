@@ -15,7 +15,6 @@ from termac.arch.program import (
     TABLE_ENTRIES,
     TAP,
     Opcode,
-    weight_layout,
 )
 
 __all__ = [
@@ -34,5 +33,4 @@ __all__ = [
     "load_config",
     "preset_names",
     "split",
-    "weight_layout",
 ]

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from termac.arch.layout import Field, Layout
+
 __all__ = [
     "CELLS",
     "DATA_TERMS",
@@ -81,6 +83,26 @@ class Cell:
     feed_delay: int
     product_width: int
     growth: int
+
+    def weight_layout(self, lane_width: int) -> Layout:
+        """What a cell gets from one weight word: an int8 weight and its lane, or a term.
+
+        A term of a ``term`` cell is ``+-x[lane]`` or, doubled, ``+-2 x[lane]``; its power of two is
+        that of the beat. One of a ``term_pair`` cell is ``+-2**exponent``.
+
+        Parameters
+        ----------
+        lane_width : bits of a lane select
+        """
+        lane = Field("lane", lane_width)
+        if not self.keeps_terms:
+            return Layout("weight", (Field("value", 8, signed=True), lane))
+        sign = Field("negative", 1)
+        used = Field("used", 1, doc="0: no term, whatever else it says")
+        if self.splits_data:
+            exponent = Field("exponent", LARGEST_EXPONENT.bit_length())
+            return Layout("term", (lane, sign, exponent, used))
+        return Layout("term", (lane, sign, Field("double", 1), used))
 
 
 CELLS = {

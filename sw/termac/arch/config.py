@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from termac.arch.cells import CELLS, INTERLEAVED, Cell
-from termac.arch.program import weight_layout
+from termac.arch.layout import Layout
 from termac.errors import ConfigError
 
 __all__ = ["Config", "load_config", "preset_names"]
@@ -166,9 +166,14 @@ class Config:
         return self.lanes.bit_length() - 1
 
     @property
+    def weight_layout(self) -> Layout:
+        """What one cell gets from one weight word: a weight and its lane, or a term."""
+        return self.kind.weight_layout(self.lane_width)
+
+    @property
     def weight_width(self) -> int:
-        """Bits of what one cell gets from one weight word: a weight and its lane, or a term."""
-        return weight_layout(self).width
+        """Bits of what one cell gets from one weight word."""
+        return self.weight_layout.width
 
     @property
     def sum_width(self) -> int:

@@ -15,13 +15,9 @@ every cycle. All addresses count memory words, never bytes.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
 
-from termac.arch.cells import DOUBLES, LARGEST_EXPONENT
+from termac.arch.cells import DOUBLES
 from termac.arch.layout import Field, Layout
-
-if TYPE_CHECKING:
-    from termac.arch.config import Config
 
 __all__ = [
     "COORDINATE_WIDTH",
@@ -33,7 +29,6 @@ __all__ = [
     "TABLE_ENTRIES",
     "TAP",
     "Opcode",
-    "weight_layout",
 ]
 
 COORDINATE_WIDTH = 12
@@ -90,22 +85,6 @@ PARAMETER = Layout(
         Field("shift", 5, doc="rounding right shift after the multiplication"),
     ),
 )
-
-
-def weight_layout(config: Config) -> Layout:
-    """What a cell gets from one weight word: an int8 weight and the lane that it reads, or a term.
-
-    A term of a ``term`` cell is ``+-x[lane]`` or, doubled, ``+-2 x[lane]``; its power of two is
-    that of the beat. One of a ``term_pair`` cell is ``+-2**exponent``.
-    """
-    lane = Field("lane", config.lane_width)
-    if not config.kind.keeps_terms:
-        return Layout("weight", (Field("value", 8, signed=True), lane))
-    sign = Field("negative", 1)
-    used = Field("used", 1, doc="0: no term, whatever else it says")
-    if config.kind.splits_data:
-        return Layout("term", (lane, sign, Field("exponent", LARGEST_EXPONENT.bit_length()), used))
-    return Layout("term", (lane, sign, Field("double", 1), used))
 
 
 def _word(*fields: Field) -> Layout:

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch import Config, weight_layout
+from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS, TERMS_AHEAD
 from termac.compile.fuse import Layer, Linear
 from termac.compress.allowance import fault
@@ -42,7 +42,7 @@ class Contents(ABC):
 
     def __init__(self, config: Config, *, beats: int, terms: int = 0, **fields: int):
         self.config = config
-        self.layout = weight_layout(config)
+        self.layout = config.weight_layout
         self.beats, self.terms, self.planes = beats, terms, max(1, terms)
         self.fields = {"beats": beats, "terms": terms, **fields}
 
