@@ -19,7 +19,7 @@ from termac.compress import quantize
 from termac.device import Result, check_cycles, compare
 from termac.frontend import load_onnx
 from termac.generate import generate
-from termac.image import Image
+from termac.image import Image, save_image
 from termac.picture import draw_utilization, draw_weights
 
 __all__ = ["CALIBRATION_SAMPLES", "PRESET", "DemoResult", "run_demo"]
@@ -94,7 +94,7 @@ def run_demo(
             float_graph = load_onnx(path)
         graph = quantize(float_graph, train.images[:CALIBRATION_SAMPLES])
         image = compile_graph(graph, config)
-        image.save(files["image"])
+        save_image(image, files["image"])
         draw_weights(image, files["weights"])
         draw_weights(image, files["lanes"], colour="lane")
         draw_utilization(image, files["utilization"])

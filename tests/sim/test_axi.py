@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from termac.compile import compile_graph
+from termac.image import save_image
 from termac_sim import device
 
 from tests.sim.random_layers import CONFIGS, SHORT_CONFIGS
@@ -34,7 +35,7 @@ def network(config):
 def run(config, tests, tmp_path):
     image = compile_graph(network(config), config)
     assert any("add2" in layer.nodes for layer in image.layers)
-    image.save(tmp_path / "image")
+    save_image(image, tmp_path / "image")
     inputs = np.stack([random_input(image.graph, seed) for seed in range(2)])
     np.save(tmp_path / "inputs.npy", inputs)
     result = device.run_bench(

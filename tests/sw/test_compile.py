@@ -11,7 +11,7 @@ from termac.compile import channel_groups, compile_graph
 from termac.errors import CapacityError, ModelError
 from termac.estimate import decode_timings, predict
 from termac.graph import Graph, Terms
-from termac.storage import plain_storage
+from termac.image.storage import plain_storage
 
 from tests.sw.interpreter import Interpreter
 from tests.sw.random_graphs import (

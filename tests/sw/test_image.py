@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from termac.compile import channel_groups, compile_graph
 from termac.errors import ImageError, InputError
 from termac.graph import Tensor
-from termac.image import load_image
-from termac.storage import plain_storage
+from termac.image import load_image, save_image
+from termac.image.storage import plain_storage
 
 from tests.sw.random_graphs import CONFIGS, random_graph, random_input
 from tests.sw.test_compile import run
@@ -78,7 +78,7 @@ def test_input_is_checked(image):
 
 
 def test_loaded_image_is_the_same_and_runs(image, tmp_path):
-    image.save(tmp_path / "image")
+    save_image(image, tmp_path / "image")
     loaded = load_image(tmp_path / "image", CONFIG)
     for name in ("program", "taps", "value", "lane"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(image, name), err_msg=name)
@@ -97,7 +97,7 @@ def test_loaded_image_is_the_same_and_runs(image, tmp_path):
 
 def test_folder_is_deterministic_and_complete(image, tmp_path):
     for name in ("one", "two"):
-        compile_graph(random_graph(3), CONFIG).save(tmp_path / name)
+        save_image(compile_graph(random_graph(3), CONFIG), tmp_path / name)
     one, two = (
         {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two")
     )
@@ -121,7 +121,7 @@ def test_folder_is_deterministic_and_complete(image, tmp_path):
 
 @pytest.mark.parametrize("name", ["program.bin", "taps.mem", "weights_0.bin", "graph.npz"])
 def test_damage_is_named(image, tmp_path, name):
-    image.save(tmp_path / "image")
+    save_image(image, tmp_path / "image")
     path = tmp_path / "image" / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -138,7 +138,7 @@ def test_other_config_and_format_are_refused(image, tmp_path):
     folder = tmp_path / "image"
     with pytest.raises(ImageError, match="no image here"):
         load_image(folder)
-    image.save(folder)
+    save_image(image, folder)
     with pytest.raises(ImageError, match=f"image is for config '{CONFIG.name}'"):
         load_image(folder, CONFIGS[1])
     manifest = json.loads((folder / "manifest.json").read_text())

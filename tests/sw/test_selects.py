@@ -8,7 +8,7 @@ import pytest
 from termac.compile.fuse import fuse
 from termac.compile.lower import axes, phases
 from termac.compress.selects import Selects
-from termac.storage import plain_storage
+from termac.image.storage import plain_storage
 
 from tests.sw.random_graphs import CONFIGS, Builder
 

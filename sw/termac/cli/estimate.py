@@ -38,7 +38,7 @@ def estimate(
     """
     from termac.arch import load_config
     from termac.image import load_image
-    from termac.summary import summary_rows
+    from termac.image.summary import summary_rows
 
     if picture is not None:
         check_writable_file(picture, "--picture")

@@ -131,7 +131,8 @@ def pack(
     from termac.compress.grouping import Grouping
     from termac.compress.network import combine_network
     from termac.frontend import load_onnx
-    from termac.summary import summary_rows
+    from termac.image import save_image
+    from termac.image.summary import summary_rows
 
     original = float_graph = load_onnx(model)
     rows: list[dict[str, Any]] = []
@@ -189,7 +190,7 @@ def pack(
                 draw_weights(image, picture)
             else:
                 draw_combining(original, image, picture)
-        image.save(output)
+        save_image(image, output)
 
     def tables() -> Iterator[Any]:
         from termac.report import combining_table, layers_table, memories_table, terms_table

@@ -18,8 +18,8 @@ from termac.compile.fuse import Residual
 from termac.compile.plan import PlannedLayer
 from termac.errors import CapacityError
 from termac.estimate import vector_times
+from termac.image.storage import Storage
 from termac.requantize import requantize
-from termac.storage import Storage
 
 __all__ = ["Assembler", "residual_tables"]
 

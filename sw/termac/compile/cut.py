@@ -18,7 +18,7 @@ from termac.arch.timing import residual_spread
 from termac.compile.contents import Contents
 from termac.compile.lower import Phase, Word
 from termac.estimate import part_cycles, vector_times
-from termac.storage import Storage
+from termac.image.storage import Storage
 
 __all__ = ["Part", "cut", "least_passes"]
 

@@ -17,7 +17,7 @@ from termac.compile.fuse import Layer
 from termac.compile.lower import axes
 from termac.compile.plan import plan_layer
 from termac.graph import Graph
-from termac.storage import Storage, plain_storage
+from termac.image.storage import Storage, plain_storage
 
 __all__ = ["Cost", "Factor", "Factors", "tensor_sets"]
 

@@ -14,7 +14,7 @@ from termac.compile.plan import PlannedLayer, plan_layer
 from termac.compile.shortcuts import absorb_shortcuts
 from termac.errors import ModelError
 from termac.graph import Conv, Graph
-from termac.storage import Storage, plain_storage
+from termac.image.storage import Storage, plain_storage
 
 __all__ = ["Layout", "lay_out"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.compile.fuse import Layer
-from termac.storage import Storage
+from termac.image.storage import Storage
 
 __all__ = ["Axis", "Phase", "Word", "axes", "phases"]
 

@@ -9,7 +9,7 @@ from termac.arch import Config
 from termac.compile.fuse import Layer
 from termac.errors import CapacityError
 from termac.graph import Graph
-from termac.storage import Storage
+from termac.image.storage import Storage
 
 __all__ = ["place"]
 

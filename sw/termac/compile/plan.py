@@ -10,7 +10,7 @@ from termac.compile.contents import Contents, contents
 from termac.compile.cut import Part, cut
 from termac.compile.fuse import Layer
 from termac.compile.lower import Axis, Phase, axes, phases
-from termac.storage import Storage
+from termac.image.storage import Storage
 
 __all__ = ["PlannedLayer", "plan_layer"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from termac.arch import Config
 from termac.compile.fuse import Layer
 from termac.graph import Graph, Shortcut
-from termac.storage import Storage, plain_storage
+from termac.image.storage import Storage, plain_storage
 
 __all__ = ["absorb_shortcuts"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from termac.arch import Config
 from termac.compile.fuse import Layer
 from termac.compile.lower import Word, axes
-from termac.storage import Storage
+from termac.image.storage import Storage
 
 __all__ = ["Selects"]
 

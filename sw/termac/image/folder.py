@@ -27,11 +27,11 @@ from termac.estimate import decode_timings
 from termac.files import atomic_folder
 from termac.graph import Graph, Tensor
 from termac.graph_io import load_graph, save_graph
-from termac.image import Image, LayerInfo
-from termac.storage import Storage
-from termac.summary import summary_rows, summary_text
+from termac.image.image import Image, LayerInfo
+from termac.image.storage import Storage
+from termac.image.summary import summary_rows, summary_text
 
-__all__ = ["FORMAT", "read_image", "save_image"]
+__all__ = ["FORMAT", "load_image", "save_image"]
 
 FORMAT = 3
 """Version of the folder; other versions are refused."""
@@ -43,8 +43,14 @@ _COUNTS = (
 _RATIOS = ("density", "utilization")
 
 
-def save_image(image: Image, folder: Path) -> None:
-    """Write an image; the folder appears only when it is complete."""
+def save_image(image: Image, folder: str | Path) -> None:
+    """Write an image; the folder appears only when it is complete.
+
+    Raises
+    ------
+    TermacError
+        If the folder cannot be written, or holds what Termac did not write.
+    """
     files = _memory_files(image)
     document, arrays = save_graph(image.graph)
     buffer = io.BytesIO()
@@ -90,8 +96,20 @@ def save_image(image: Image, folder: Path) -> None:
         (place / "manifest.json").write_bytes(_json(manifest))
 
 
-def read_image(folder: Path, config: Config | None) -> Image:
-    """Inverse of :func:`save_image`, verified; see :func:`termac.image.load_image`."""
+def load_image(folder: str | Path, config: Config | None = None) -> Image:
+    """Read an image folder and verify it.
+
+    Parameters
+    ----------
+    folder : written by :func:`save_image`
+    config : the configuration that must be the image's; None for any
+
+    Raises
+    ------
+    ImageError
+        If a file is missing or damaged, or the image is of another format or configuration.
+    """
+    folder = Path(folder)
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
     except OSError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,9 @@ from termac.arch.memory_map import Block, MemoryMap
 from termac.errors import InputError
 from termac.estimate import predict
 from termac.graph import Graph
-from termac.storage import Storage
+from termac.image.storage import Storage
 
-__all__ = ["Image", "LayerInfo", "load_image"]
+__all__ = ["Image", "LayerInfo"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,27 +179,3 @@ class Image:
         Only valid while the tensor lives: later layers reuse its place.
         """
         return self.storage(tensor).load(memory)
-
-    def save(self, folder: str | Path) -> None:
-        """Write the image as a folder; see :mod:`termac.image_folder`."""
-        from termac.image_folder import save_image
-
-        save_image(self, Path(folder))
-
-
-def load_image(folder: str | Path, config: Config | None = None) -> Image:
-    """Read an image folder and verify it.
-
-    Parameters
-    ----------
-    folder : written by :meth:`Image.save`
-    config : the configuration that must be the image's; None for any
-
-    Raises
-    ------
-    ImageError
-        If a file is missing or damaged, or the image is of another format or configuration.
-    """
-    from termac.image_folder import read_image
-
-    return read_image(Path(folder), config)

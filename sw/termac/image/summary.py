@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from termac.image import Image
+    from termac.image.image import Image
 
 __all__ = ["summary_rows", "summary_text"]
 
