@@ -16,7 +16,7 @@ from termac.errors import InputError, ModelError
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
 from termac.requantize import requantize
 from termac.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
-from termac.terms import limit
+from termac.terms.digits import limit
 
 __all__ = [
     "accumulate",

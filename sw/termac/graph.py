@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from termac.terms.terms import Terms
+
 __all__ = [
     "Add",
     "AvgPool",
@@ -49,29 +51,6 @@ class Tensor:
     def limits(self) -> tuple[int, int]:
         """Smallest and largest stored value."""
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """How a convolution is to be split into terms, for arrays whose cells keep terms.
-
-    H. T. Kung, B. McDanel, S. Q. Zhang, "Term Quantization: Furthering Quantization at Run Time on
-    Quantized DNNs", SC 2020.
-
-    Parameters
-    ----------
-    weights : terms of a group of weights, 1..16
-    exponents : powers of two of the beats, never rising, down to 0 in steps of 0 or 1; a term is
-        at the power of its beat or twice that. Empty: terms have exponents of their own.
-    data : 0: whole activations count; else the largest ``data`` terms of every activation less its
-        zero point, 1..4. Changes the result.
-    encoding : of the activations, ``"naf"`` or ``"hese"``
-    """
-
-    weights: int
-    exponents: tuple[int, ...] = ()
-    data: int = 0
-    encoding: str = "naf"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch.cells import DATA_TERMS, TERMS
-from termac.compress.terms import encode
+from termac.terms import encode
 from termac_hw.cells import cell_kind
 from termac_hw.cells.term_pair import Feeder, RowEnd
 from termac_hw.row import RowGroup

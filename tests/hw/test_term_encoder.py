@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 from termac.arch import load_config
 from termac.arch.cells import DATA_TERMS
-from termac.compress.terms import limit
+from termac.terms import limit
 from termac_hw.emit import emit_verilog
 from termac_hw.term_encoder import UNUSED, LaneEncoder, TermEncoder
 

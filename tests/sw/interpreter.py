@@ -23,9 +23,9 @@ from termac.arch import (
 )
 from termac.arch.memory_map import MemoryMap, Region
 from termac.arch.timing import most_beats
-from termac.compress.terms import limit
 from termac.image import Image
 from termac.requantize import requantize
+from termac.terms import limit
 
 
 class Interpreter:

@@ -19,7 +19,7 @@ from termac.frontend import load_onnx
 from termac.graph import Conv
 from termac.image import load_image
 from termac.report import terms_table
-from termac.slots import rounds
+from termac.terms.slots import rounds
 
 MODEL = Path(termac.__file__).parent / "models" / "digits.onnx"
 SAMPLES = digits().train.images[:48]

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from termac.compress.pursuit import pursue, settle
-from termac.compress.schedule import neighbours, schedules, spread, unit_choices
-from termac.compress.terms import count
-from termac.slots import fill, rounds
+from termac.compress.schedule import schedules, unit_choices
+from termac.terms import count
+from termac.terms.schedule import neighbours, spread
+from termac.terms.slots import fill, rounds
 
 SCHEDULES = [
     (0,), (1, 0), (0, 0, 0, 0), (2, 2, 1, 1, 1, 0, 0, 0), (3, 3, 2, 2, 2, 1, 1, 1, 0, 0),

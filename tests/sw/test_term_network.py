@@ -15,14 +15,14 @@ from termac.compress.pursuit import pursue
 from termac.compress.refit import Observations
 from termac.compress.term_limits import limit_terms
 from termac.compress.term_network import fit_terms
-from termac.compress.terms import count, limit
 from termac.datasets import digits
 from termac.errors import ConfigError
 from termac.frontend import load_onnx
 from termac.frontend.float_graph import FloatConv
 from termac.graph import Conv
 from termac.graph_io import load_graph, save_graph
-from termac.slots import rounds
+from termac.terms import count, limit
+from termac.terms.slots import rounds
 
 SAMPLES = digits().train.images[:96]
 LANES = 8

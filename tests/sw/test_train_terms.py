@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from termac.compress import quantize
-from termac.compress.term_budget import PROPERTY, TermBudget, read_budgets, write_budgets
-from termac.compress.terms import count, limit
 from termac.datasets import digits
 from termac.errors import ConfigError, ModelError
 from termac.frontend import load_onnx
 from termac.graph import Conv, Terms
-from termac.slots import fill, rounds
+from termac.terms import count, limit
+from termac.terms.budget import PROPERTY, TermBudget, read_budgets, write_budgets
+from termac.terms.slots import fill, rounds
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")

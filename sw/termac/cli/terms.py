@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from termac.arch import Config
-    from termac.compress.term_budget import TermBudget
     from termac.compress.term_layer import TermLayer
     from termac.compress.term_network import TermNetwork
     from termac.frontend.float_graph import FloatGraph
     from termac.graph import Graph
     from termac.image import Image
+    from termac.terms.budget import TermBudget
 
 __all__ = [
     "MAX_LOSS",
@@ -113,8 +113,8 @@ def check_companions(choice: TermChoice | None, *, combine: bool, encoding: str 
 
 def trained_budgets(model: FloatGraph, config: Config) -> Mapping[str, TermBudget]:
     """Budgets that a model was trained for; none, with a note, if the cells cannot keep to them."""
-    from termac.compress.term_budget import read_budgets
     from termac.frontend.float_graph import FloatConv
+    from termac.terms.budget import read_budgets
 
     filters = {n.name: len(n.weights) for n in model.nodes if isinstance(n, FloatConv)}
     budgets = read_budgets(model.properties, filters)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS, TERMS_AHEAD
 from termac.compile.fuse import Layer, Linear
-from termac.compress.allowance import fault
-from termac.compress.lossless import lossless_terms, rounds_needed
 from termac.errors import ModelError
 from termac.graph import Terms
-from termac.slots import rounds
-from termac.terms import count, encode
+from termac.terms.digits import count, encode
+from termac.terms.lossless import lossless_terms, rounds_needed
+from termac.terms.slots import rounds
+from termac.terms.terms import reason_against
 
 __all__ = ["Contents", "contents"]
 
@@ -109,7 +109,7 @@ class _Terms(Contents):
 
 
 class _SlotTerms(_Terms):
-    """Terms at the powers of the beats; see :mod:`termac.slots`."""
+    """Terms at the powers of the beats; see :mod:`termac.terms.slots`."""
 
     def __init__(self, config: Config, terms: Terms):
         self.exponents = terms.exponents
@@ -195,7 +195,7 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
         If the layer says how to split its weights or activations, and the cell cannot do that.
     """
     terms, kind = layer.linear.terms, config.kind
-    if terms is not None and (wrong := fault(terms)):
+    if terms is not None and (wrong := reason_against(terms)):
         raise ModelError(f"terms of layer {layer.name!r}: {wrong}")
     if not kind.keeps_terms:
         if terms is not None and terms.data:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
-from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS
+from termac.arch.cells import DATA_TERMS, TERMS
 from termac.errors import ConfigError
-from termac.graph import Terms
+from termac.terms.terms import DATA_ENCODINGS
 
 __all__ = [
     "MORE",
@@ -21,14 +20,9 @@ __all__ = [
     "check_allowance",
     "check_cell",
     "check_encoding",
-    "fault",
     "more_for",
     "needs_more",
 ]
-
-
-DATA_ENCODINGS = ("naf", "hese")
-"""What the hardware encodes activations in."""
 
 
 @dataclass(frozen=True)
@@ -116,27 +110,6 @@ def check_encoding(encoding: str, known: Sequence[str] = DATA_ENCODINGS) -> None
     """
     if encoding not in known:
         raise ConfigError(f"no encoding {encoding!r} of activations; encodings: {', '.join(known)}")
-
-
-def fault(terms: Terms) -> str:
-    """What no cell can do of it, or nothing."""
-    for key, low, high in (("weights", 1, TERMS), ("data", 0, DATA_TERMS)):
-        number = getattr(terms, key)
-        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-            return f"{key} must be an integer {low}..{high}, not {number!r}"
-    if terms.encoding not in DATA_ENCODINGS:
-        return f"encoding must be one of {', '.join(DATA_ENCODINGS)}, not {terms.encoding!r}"
-    if not terms.exponents:
-        return ""
-    falls = {high - low for high, low in pairwise(terms.exponents)}
-    if not falls <= {0, 1} or terms.exponents[-1] or terms.exponents[0] > LARGEST_EXPONENT:
-        return (
-            "exponents must fall to 0 in steps of 0 or 1, from at most "
-            f"{LARGEST_EXPONENT}, not be {terms.exponents}"
-        )
-    if len(terms.exponents) != terms.weights:
-        return f"{terms.weights} slots have {len(terms.exponents)} exponents"
-    return ""
 
 
 def needs_more(weights: NDArray[np.generic], *, is_first: bool) -> bool:

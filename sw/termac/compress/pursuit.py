@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch.cells import LARGEST_EXPONENT
-from termac.slots import fill
-from termac.terms import LARGEST
+from termac.terms.digits import LARGEST
+from termac.terms.slots import fill
 
 __all__ = ["Slots", "approach", "pursue", "settle"]
 
@@ -32,7 +32,7 @@ def pursue(
 ) -> NDArray[np.int64]:
     """Integers near the targets that a group of lanes can hold, int64 [n, lanes].
 
-    With exponents, :func:`termac.slots.fill` holds them exactly.
+    With exponents, :func:`termac.terms.slots.fill` holds them exactly.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def approach(targets: NDArray[np.float64], slots: Slots) -> NDArray[np.int64]:
 
 
 def settle(values: NDArray[np.integer], slots: Slots) -> NDArray[np.int64]:
-    """Nearby integers that :func:`termac.slots.fill` holds exactly, int64 [n, lanes].
+    """Nearby integers that :func:`termac.terms.slots.fill` holds exactly, int64 [n, lanes].
 
     What it makes of a group is filled again until nothing changes; seldom more than twice.
     """

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from termac import golden
 from termac.compress.bias import BIAS_LIMIT, bias_units, correct_biases
 from termac.compress.calibrate import affine_parameters, find_ranges, sharing_roots
-from termac.compress.term_budget import TermBudget
 from termac.errors import ConfigError, ModelError
 from termac.frontend.float_graph import (
     FloatAdd,
@@ -29,6 +28,7 @@ from termac.frontend.float_graph import (
 )
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
 from termac.requantize import quantize_multiplier
+from termac.terms.budget import TermBudget
 
 __all__ = ["check_accumulators", "multiplier_pair", "quantize"]
 

@@ -18,7 +18,7 @@ from termac.compress.refit import Observations
 from termac.compress.schedule import schedules, unit_choices
 from termac.frontend.float_graph import FloatConv
 from termac.graph import Conv, Tensor, Terms
-from termac.terms import count, limit
+from termac.terms.digits import count, limit
 
 __all__ = ["LayerFit", "TermLayer"]
 

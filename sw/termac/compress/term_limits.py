@@ -20,7 +20,7 @@ from termac.compress.allowance import (
 )
 from termac.compress.quantize import check_accumulators
 from termac.graph import Conv, Graph, Node, Terms
-from termac.terms import limit
+from termac.terms.digits import limit
 
 __all__ = ["limit_terms"]
 

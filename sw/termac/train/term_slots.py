@@ -7,7 +7,7 @@ from itertools import product
 
 import torch
 
-from termac.compress.schedule import HIGHEST
+from termac.terms.schedule import HIGHEST
 from termac.train.term_weights import fill_groups, in_groups, ungrouped
 
 __all__ = ["choose_exponents", "fit_scale", "slot_integers"]

@@ -1,7 +1,7 @@
 """Terms of weights and activations in PyTorch: what NumPy says, cheap enough for every step.
 
-The same as :func:`termac.compress.terms.limit` in the non-adjacent form and
-:func:`termac.slots.fill`, on integers held in floating point.
+The same as :func:`termac.terms.limit` in the non-adjacent form and
+:func:`termac.terms.slots.fill`, on integers held in floating point.
 """
 
 from __future__ import annotations

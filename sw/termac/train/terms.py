@@ -15,14 +15,14 @@ import onnx
 import torch
 from torch import nn
 
-from termac.compress.allowance import fault
-from termac.compress.schedule import HIGHEST
-from termac.compress.term_budget import PROPERTY, TermBudget, write_budgets
 from termac.errors import ConfigError, ModelError
 from termac.frontend.float_graph import FloatConv
 from termac.frontend.onnx_graph import Importer
 from termac.frontend.onnx_ops import OPERATIONS
 from termac.graph import Terms
+from termac.terms.budget import PROPERTY, TermBudget, write_budgets
+from termac.terms.schedule import HIGHEST
+from termac.terms.terms import reason_against
 from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.fake_quantize import FakeQuantizer, RoundedInput, RoundedWeight
@@ -189,7 +189,7 @@ def _by_layer(
 
 
 def _check(name: str, budget: Terms) -> None:
-    wrong = fault(budget)
+    wrong = reason_against(budget)
     if not wrong and budget.encoding != "naf":
         wrong = "only encoding 'naf' can be trained"
     if not wrong and budget.exponents and budget.exponents[0] > HIGHEST:

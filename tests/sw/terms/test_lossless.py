@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from termac.compress.lossless import lossless_terms, rounds_needed
 from termac.errors import ConfigError
 from termac.graph import Terms
-from termac.slots import rounds
+from termac.terms.lossless import lossless_terms, rounds_needed
+from termac.terms.slots import rounds
 
 
 def layer(filters=16, channels=24, largest=127, spread=4, seed=0):

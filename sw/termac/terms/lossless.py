@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch.cells import TERMS, TERMS_AHEAD
-from termac.compress.schedule import descend, spread
 from termac.errors import ConfigError
-from termac.graph import Terms
-from termac.slots import rounds
+from termac.terms.schedule import descend, spread
+from termac.terms.slots import rounds
+from termac.terms.terms import Terms
 
 __all__ = ["lossless_terms", "rounds_needed"]
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from termac.compress.allowance import fault
 from termac.errors import ModelError
-from termac.graph import Terms
-from termac.terms import LARGEST
+from termac.terms.digits import LARGEST
+from termac.terms.terms import Terms, reason_against
 
 __all__ = ["PROPERTY", "TermBudget", "read_budgets", "write_budgets"]
 
@@ -95,6 +94,6 @@ def _budget(value: Mapping) -> TermBudget:
         data=int(given["data"]),
         encoding=str(given["encoding"]),
     )
-    if fault(terms) or not group:
+    if reason_against(terms) or not group:
         raise ValueError
     return TermBudget(peaks, group, terms)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from termac.compress.terms import count, encode, limit
 from termac.errors import ConfigError, InputError
+from termac.terms import count, encode, limit
 
 ENCODINGS = ("naf", "hese", "binary")
 EVERY = np.arange(-255, 256)
