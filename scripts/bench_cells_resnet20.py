@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from termac import golden
 from termac.arch import Config, load_config
+from termac.arch.estimate import decode_timings
 from termac.arch.timing import layer_cycles
 from termac.compile import compile_graph
 from termac.compress import quantize
@@ -38,9 +38,8 @@ from termac.compress.allowance import MORE, Allowance
 from termac.compress.grouping import Grouping
 from termac.compress.term_network import fit_terms
 from termac.errors import CapacityError, TermacError
-from termac.estimate import decode_timings
 from termac.frontend import load_onnx
-from termac.graph import Conv, Graph
+from termac.graph import Conv, Graph, golden
 from termac.image import Image
 
 __all__ = ["main"]

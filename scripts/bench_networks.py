@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from termac import golden
 from termac.arch import Config, load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
@@ -34,8 +33,8 @@ from termac.datasets import Split, cifar10, mnist, normalize
 from termac.device import check_cycles, compare
 from termac.errors import CapacityError, InputError, TermacError
 from termac.frontend import load_onnx
-from termac.frontend.float_graph import FloatGraph
-from termac.graph import Conv
+from termac.graph import Conv, golden
+from termac.graph.floating import FloatGraph
 from termac.image import Image
 
 __all__ = ["main", "mcnemar"]

@@ -29,14 +29,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from termac import golden
 from termac.compress import quantize
 from termac.compress.allowance import MORE, Allowance
 from termac.compress.term_limits import limit_terms
 from termac.compress.term_network import fit_terms
 from termac.errors import TermacError
 from termac.frontend import load_onnx
-from termac.graph import Conv, Graph
+from termac.graph import Conv, Graph, golden
 
 __all__ = ["beats_per_mac", "main"]
 

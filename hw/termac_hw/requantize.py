@@ -1,6 +1,6 @@
 """Requantization in hardware: int32 sum to int8, one result per cycle.
 
-The arithmetic is TFLite's (see :mod:`termac.requantize`)::
+The arithmetic is TFLite's (see :mod:`termac.graph.requantize`)::
 
     high = (x * multiplier + 2**30) >> 31
     y = clamp(round_half_away(high / 2**shift) + zero, low, high)

@@ -14,12 +14,12 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiResp
-from termac import golden
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, Opcode
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.arch.memory_map import MemoryMap
 from termac.arch.registers import ID, REGISTERS, VERSION, Access, ErrorCode
 from termac.arch.timing import PROGRAM_OVERHEAD
+from termac.graph import golden
 from termac.image import load_image
 
 from termac_sim.exchange import parameters

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from termac import datasets, golden
+from termac import datasets
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
 from termac.device import Result, check_cycles, compare
 from termac.frontend import load_onnx
 from termac.generate import generate
+from termac.graph import golden
 from termac.image import Image, save_image
 from termac.picture import draw_utilization, draw_weights
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from termac import golden
 from termac.errors import MismatchError
+from termac.graph import golden
 from termac.image import Image
 
 __all__ = ["Device", "GoldenDevice", "Result", "check_cycles", "compare"]
@@ -51,7 +51,7 @@ class Device(ABC):
 
         Parameters
         ----------
-        x : int8 [N, height, width, channels], quantized (see :func:`termac.golden.quantize_input`)
+        x : int8 [N, height, width, channels], see :func:`termac.graph.golden.quantize_input`
         tensors : also keep the output of every layer
 
         Raises

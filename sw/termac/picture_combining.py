@@ -19,8 +19,8 @@ from termac.canvas import (
     value_colours,
     write_at,
 )
-from termac.frontend.float_graph import FloatConv, FloatGraph
 from termac.graph import Conv
+from termac.graph.floating import FloatConv, FloatGraph
 from termac.image import Image, LayerInfo
 from termac.picture import cell_colours, layer_tiles
 

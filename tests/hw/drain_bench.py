@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from amaranth.sim import Simulator
 from termac.arch import PARAMETER, Config
-from termac.requantize import requantize
+from termac.graph.requantize import requantize
 from termac_hw.drain import Drain
 
 __all__ = ["PLAIN", "Bench", "Lane", "layer_vectors", "random_lane", "residual_layer"]

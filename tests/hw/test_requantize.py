@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from termac.requantize import requantize
+from termac.graph.requantize import requantize
 from termac_hw.requantize import Requantizer
 
 INT32 = (-(1 << 31), (1 << 31) - 1)

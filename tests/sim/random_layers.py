@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from termac import golden
 from termac.arch import Config
+from termac.arch.estimate import decode_timings
 from termac.compile import channel_groups, compile_graph
 from termac.errors import CapacityError, ModelError
-from termac.estimate import decode_timings
-from termac.graph import Add, Conv, Graph
+from termac.graph import Add, Conv, Graph, golden
+from termac.graph.requantize import quantize_multiplier
 from termac.image import Image
-from termac.requantize import quantize_multiplier
 
 from tests.sw.random_graphs import Builder, random_graph, random_input, split_into_terms
 

@@ -4,13 +4,14 @@ import hashlib
 
 import numpy as np
 import pytest
-from termac import datasets, golden
+from termac import datasets
 from termac.compile import compile_graph
 from termac.compress import quantize
 from termac.compress.allowance import Allowance
 from termac.compress.term_network import fit_terms
 from termac.device import check_cycles, compare
 from termac.frontend import load_onnx
+from termac.graph import golden
 from termac_sim import device
 
 from tests.sim.random_layers import SHORT_CONFIGS

@@ -6,10 +6,10 @@ memories as the last one left them.
 
 import numpy as np
 import pytest
-from termac import golden
 from termac.compile import compile_graph
 from termac.device import compare
 from termac.errors import MismatchError
+from termac.graph import golden
 from termac_sim import device
 
 from tests.sim.random_layers import (

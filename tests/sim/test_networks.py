@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import termac
-from termac import datasets, golden
+from termac import datasets
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
@@ -15,6 +15,7 @@ from termac.compress.grouping import Grouping
 from termac.compress.term_network import fit_terms
 from termac.device import compare
 from termac.frontend import load_onnx
+from termac.graph import golden
 from termac_sim import device
 
 MODELS = Path(termac.__file__).parent / "models"

@@ -23,8 +23,8 @@ from termac.arch import (
 )
 from termac.arch.memory_map import MemoryMap, Region
 from termac.arch.timing import most_beats
+from termac.graph.requantize import requantize
 from termac.image import Image
-from termac.requantize import requantize
 from termac.terms import limit
 
 

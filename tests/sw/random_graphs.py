@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, Terms
+from termac.graph.requantize import quantize_multiplier
 from termac.image import Image
-from termac.requantize import quantize_multiplier
 
 __all__ = [
     "CONFIGS",
@@ -399,7 +399,7 @@ class Coverage:
 
 def coverage(image: Image) -> Coverage:
     """Facts about an image, for regressions that want to know what they have tested."""
-    from termac.estimate import decode_timings
+    from termac.arch.estimate import decode_timings
 
     timings = decode_timings(image.program)
     return Coverage(

@@ -11,10 +11,10 @@ import pytest
 import termac
 from click.testing import CliRunner
 from onnx import numpy_helper
-from termac import golden
 from termac.cli import main
 from termac.datasets import digits
 from termac.device import GoldenDevice
+from termac.graph import golden
 from termac.image import load_image
 
 MODEL = Path(termac.__file__).parent / "models" / "digits.onnx"

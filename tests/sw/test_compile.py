@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from termac import golden
 from termac.arch import load_config
+from termac.arch.estimate import decode_timings, predict
 from termac.compile import channel_groups, compile_graph
 from termac.errors import CapacityError, ModelError
-from termac.estimate import decode_timings, predict
-from termac.graph import Graph, Terms
+from termac.graph import Graph, Terms, golden
 from termac.image.storage import plain_storage
 
 from tests.sw.interpreter import Interpreter

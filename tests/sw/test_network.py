@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import termac
-from termac import golden
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
@@ -16,7 +15,8 @@ from termac.compress.refit import Observations
 from termac.datasets import digits
 from termac.errors import ConfigError
 from termac.frontend import load_onnx
-from termac.frontend.float_graph import FloatConv, evaluate_node
+from termac.graph import golden
+from termac.graph.floating import FloatConv, evaluate_node
 
 CONFIG = load_config("demo")
 SAMPLES = digits().train.images[:96]

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from termac import golden
 from termac.compile import compile_graph
 from termac.compile.layout import lay_out
 from termac.compress.orders import find_orders
 from termac.compress.packing import find_packings
-from termac.graph import Conv
+from termac.graph import Conv, golden
 
 from tests.sw.interpreter import Interpreter
 from tests.sw.random_graphs import CONFIGS, Builder, random_input

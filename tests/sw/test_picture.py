@@ -6,8 +6,8 @@ import pytest
 from termac.arch import load_config
 from termac.canvas import MOST_VALUE, value_colours
 from termac.compile import compile_graph
-from termac.frontend.float_graph import FloatConv, FloatGraph
 from termac.graph import Conv, Graph, MaxPool, Tensor
+from termac.graph.floating import FloatConv, FloatGraph
 from termac.picture import (
     EMPTY,
     cell_colours,

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from termac import golden
 from termac.compress import quantize
 from termac.compress.calibrate import Range, affine_parameters, best_range
 from termac.errors import ConfigError, ImageError, InputError, ModelError
@@ -17,8 +16,8 @@ from termac.frontend import (
     FloatMaxPool,
     FloatShortcut,
 )
-from termac.graph import Add, Conv
-from termac.graph_io import load_graph, save_graph
+from termac.graph import Add, Conv, golden
+from termac.graph.file import load_graph, save_graph
 
 
 def conv(name, source, weights, bias, padding=(1, 1, 1, 1), relu=True, ceiling=None):

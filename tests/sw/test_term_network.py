@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import termac
-from termac import golden
 from termac.arch import load_config
 from termac.compress import quantize
 from termac.compress.allowance import MORE, Allowance, check_cell, needs_more
@@ -18,9 +17,9 @@ from termac.compress.term_network import fit_terms
 from termac.datasets import digits
 from termac.errors import ConfigError
 from termac.frontend import load_onnx
-from termac.frontend.float_graph import FloatConv
-from termac.graph import Conv
-from termac.graph_io import load_graph, save_graph
+from termac.graph import Conv, golden
+from termac.graph.file import load_graph, save_graph
+from termac.graph.floating import FloatConv
 from termac.terms import count, limit
 from termac.terms.slots import rounds
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from termac import golden
 from termac.compress import quantize
 from termac.frontend import load_onnx
+from termac.graph import golden
 
 torch = pytest.importorskip("torch")
 onnxruntime = pytest.importorskip("onnxruntime")

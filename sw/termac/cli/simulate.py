@@ -71,10 +71,10 @@ def simulate(
     config = load_config(config_name) if config_name else None
     samples = load_array(input_path, "input")
 
-    from termac import golden
     from termac.device import GoldenDevice, compare
+    from termac.graph import golden
+    from termac.graph.samples import from_nhwc
     from termac.image import load_image
-    from termac.samples import from_nhwc
 
     image = load_image(image_folder, config)
     x = golden.quantize_input(image.graph, samples)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from termac.arch import Config
     from termac.compress.term_layer import TermLayer
     from termac.compress.term_network import TermNetwork
-    from termac.frontend.float_graph import FloatGraph
     from termac.graph import Graph
+    from termac.graph.floating import FloatGraph
     from termac.image import Image
     from termac.terms.budget import TermBudget
 
@@ -113,7 +113,7 @@ def check_companions(choice: TermChoice | None, *, combine: bool, encoding: str 
 
 def trained_budgets(model: FloatGraph, config: Config) -> Mapping[str, TermBudget]:
     """Budgets that a model was trained for; none, with a note, if the cells cannot keep to them."""
-    from termac.frontend.float_graph import FloatConv
+    from termac.graph.floating import FloatConv
     from termac.terms.budget import read_budgets
 
     filters = {n.name: len(n.weights) for n in model.nodes if isinstance(n, FloatConv)}

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, PASS, TAP, Config, Opcode
+from termac.arch.estimate import vector_times
 from termac.compile.cut import Part
 from termac.compile.fuse import Residual
 from termac.compile.plan import PlannedLayer
 from termac.errors import CapacityError
-from termac.estimate import vector_times
+from termac.graph.requantize import requantize
 from termac.image.storage import Storage
-from termac.requantize import requantize
 
 __all__ = ["Assembler", "residual_tables"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.arch.estimate import part_cycles, vector_times
 from termac.arch.timing import residual_spread
 from termac.compile.contents import Contents
 from termac.compile.lower import Phase, Word
-from termac.estimate import part_cycles, vector_times
 from termac.image.storage import Storage
 
 __all__ = ["Part", "cut", "least_passes"]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from termac import golden
-from termac.frontend.float_graph import FloatConv, FloatGraph
-from termac.graph import Conv, Graph
+from termac.graph import Conv, Graph, golden
+from termac.graph.floating import FloatConv, FloatGraph
 
 __all__ = ["BIAS_LIMIT", "bias_units", "correct_biases"]
 

@@ -18,7 +18,7 @@ from termac.compress.quantize import quantize
 from termac.compress.sensitivity import measure_sensitivity
 from termac.compress.worth import Worth
 from termac.errors import ConfigError
-from termac.frontend.float_graph import FloatGraph
+from termac.graph.floating import FloatGraph
 
 __all__ = ["ROOM", "Budget", "find_budget"]
 

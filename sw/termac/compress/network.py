@@ -23,8 +23,8 @@ from termac.compress.quantize import quantize
 from termac.compress.refit import Observations
 from termac.compress.worth import Worth
 from termac.errors import ConfigError
-from termac.frontend.float_graph import FloatConv, FloatGraph, FloatNode, evaluate_node
 from termac.graph import Graph
+from termac.graph.floating import FloatConv, FloatGraph, FloatNode, evaluate_node
 
 __all__ = ["CombinedLayer", "CombinedNetwork", "combine_network"]
 

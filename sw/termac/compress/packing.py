@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from termac.arch.estimate import part_cycles
 from termac.compile.cut import least_passes
 from termac.compile.fuse import Layer
 from termac.compile.layout import Layout
 from termac.compress.selects import Selects
-from termac.estimate import part_cycles
 from termac.graph import Conv
 
 __all__ = ["Packing", "find_packings", "other_cycles", "share_cycles"]

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from termac import golden
 from termac.compress.bias import BIAS_LIMIT, bias_units, correct_biases
 from termac.compress.calibrate import affine_parameters, find_ranges, sharing_roots
 from termac.errors import ConfigError, ModelError
-from termac.frontend.float_graph import (
+from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, golden
+from termac.graph.floating import (
     FloatAdd,
     FloatAvgPool,
     FloatConv,
@@ -26,8 +26,7 @@ from termac.frontend.float_graph import (
     FloatNode,
     FloatShortcut,
 )
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
-from termac.requantize import quantize_multiplier
+from termac.graph.requantize import quantize_multiplier
 from termac.terms.budget import TermBudget
 
 __all__ = ["check_accumulators", "multiplier_pair", "quantize"]
@@ -181,7 +180,7 @@ def _weight_scales(
 def multiplier_pair(real: float) -> tuple[int, int]:
     """Multiplier and shift of a real; 1, which a scale just wide enough gives, counts as less.
 
-    That is 1 - 2**-31; see :func:`termac.requantize.quantize_multiplier`.
+    That is 1 - 2**-31; see :func:`termac.graph.requantize.quantize_multiplier`.
     """
     return quantize_multiplier(min(real, 1 - 2.0**-31))
 

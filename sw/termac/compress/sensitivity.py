@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.compress.packing import Packing
-from termac.frontend.float_graph import FloatConv, FloatGraph
+from termac.graph.floating import FloatConv, FloatGraph
 
 __all__ = ["measure_sensitivity", "with_mask"]
 

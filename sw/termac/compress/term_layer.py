@@ -16,8 +16,8 @@ from termac.compress.pursuit import Slots
 from termac.compress.quantize import check_accumulators, multiplier_pair
 from termac.compress.refit import Observations
 from termac.compress.schedule import schedules, unit_choices
-from termac.frontend.float_graph import FloatConv
 from termac.graph import Conv, Tensor, Terms
+from termac.graph.floating import FloatConv
 from termac.terms.digits import count, limit
 
 __all__ = ["LayerFit", "TermLayer"]

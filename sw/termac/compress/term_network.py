@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from termac import golden
 from termac.compress.allowance import (
     Allowance,
     check_allowance,
@@ -24,8 +23,8 @@ from termac.compress.allowance import (
 )
 from termac.compress.term_layer import LayerFit, TermLayer
 from termac.errors import ConfigError
-from termac.frontend.float_graph import FloatConv, FloatGraph, evaluate_node
-from termac.graph import Conv, Graph, Node
+from termac.graph import Conv, Graph, Node, golden
+from termac.graph.floating import FloatConv, FloatGraph, evaluate_node
 
 __all__ = ["TermNetwork", "fit_terms"]
 

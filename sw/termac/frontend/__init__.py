@@ -1,6 +1,7 @@
 """Frontends: model files to float graphs."""
 
-from termac.frontend.float_graph import (
+from termac.frontend.onnx_import import load_onnx
+from termac.graph.floating import (
     FloatAdd,
     FloatAvgPool,
     FloatConv,
@@ -9,7 +10,6 @@ from termac.frontend.float_graph import (
     FloatNode,
     FloatShortcut,
 )
-from termac.frontend.onnx_import import load_onnx
 
 __all__ = [
     "FloatAdd",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ModelError
-from termac.frontend.float_graph import (
+from termac.graph.floating import (
     FloatAdd,
     FloatAvgPool,
     FloatConv,

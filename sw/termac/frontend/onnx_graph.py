@@ -21,8 +21,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from termac.errors import ModelError
-from termac.frontend.float_graph import FloatGraph
 from termac.frontend.merge import RawNode, merge
+from termac.graph.floating import FloatGraph
 
 __all__ = ["Importer", "Operation", "Value"]
 

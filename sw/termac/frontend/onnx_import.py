@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from termac.frontend.float_graph import FloatGraph
 from termac.frontend.onnx_file import read_onnx
 from termac.frontend.onnx_graph import Importer
 from termac.frontend.onnx_ops import OPERATIONS
+from termac.graph.floating import FloatGraph
 
 __all__ = ["load_onnx"]
 

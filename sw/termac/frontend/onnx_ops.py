@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.frontend import onnx_layers, onnx_shapes
-from termac.frontend.float_graph import FloatAdd
 from termac.frontend.merge import Affine, Relu
 from termac.frontend.onnx_graph import Operation, Value
+from termac.graph.floating import FloatAdd
 
 __all__ = ["OPERATIONS"]
 

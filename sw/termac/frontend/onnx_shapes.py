@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from termac.frontend.float_graph import FloatShortcut
 from termac.frontend.onnx_graph import Operation, Value
+from termac.graph.floating import FloatShortcut
 
 __all__ = ["concat", "flatten", "pad", "reshape", "slice_", "squeeze", "transpose"]
 

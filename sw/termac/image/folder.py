@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import PARAMETER, Config, concatenate, split
+from termac.arch.estimate import decode_timings
 from termac.arch.memory_map import MemoryMap, parameter_beats
 from termac.arch.timing import layer_cycles
 from termac.errors import ConfigError, ImageError
-from termac.estimate import decode_timings
 from termac.files import atomic_folder
 from termac.graph import Graph, Tensor
-from termac.graph_io import load_graph, save_graph
+from termac.graph.file import load_graph, save_graph
 from termac.image.image import Image, LayerInfo
 from termac.image.storage import Storage
 from termac.image.summary import summary_rows, summary_text

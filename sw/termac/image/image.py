@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.arch.estimate import predict
 from termac.arch.memory_map import Block, MemoryMap
 from termac.errors import InputError
-from termac.estimate import predict
 from termac.graph import Graph
 from termac.image.storage import Storage
 

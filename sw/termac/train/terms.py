@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from termac.errors import ConfigError, ModelError
-from termac.frontend.float_graph import FloatConv
 from termac.frontend.onnx_graph import Importer
 from termac.frontend.onnx_ops import OPERATIONS
 from termac.graph import Terms
+from termac.graph.floating import FloatConv
 from termac.terms.budget import PROPERTY, TermBudget, write_budgets
 from termac.terms.schedule import HIGHEST
 from termac.terms.terms import reason_against

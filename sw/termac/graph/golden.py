@@ -13,9 +13,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from termac.errors import InputError, ModelError
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
-from termac.requantize import requantize
-from termac.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
+from termac.graph.integer import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
+from termac.graph.requantize import requantize
+from termac.graph.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
 from termac.terms.digits import limit
 
 __all__ = [

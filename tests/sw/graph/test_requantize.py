@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from termac.requantize import quantize_multiplier, requantize
+from termac.graph.requantize import quantize_multiplier, requantize
 
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 

@@ -4,7 +4,7 @@ Tensors are NHWC without the batch axis: ``(height, width, channels)``; a vector
 A node reads tensors by name and writes one tensor that carries its own name. Values are ``int8``
 within ``bits`` bits: ``-2**(bits-1) .. 2**(bits-1)-1``; real = scale * (value - zero_point).
 
-The arithmetic is TFLite's reference: see :mod:`termac.requantize`.
+The arithmetic is TFLite's reference: see :mod:`termac.graph.requantize`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ __all__ = [
     "Node",
     "Shortcut",
     "Tensor",
-    "Terms",
 ]
 
 

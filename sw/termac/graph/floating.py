@@ -1,6 +1,6 @@
 """The float graph: what a frontend reads from a model file, before any quantization.
 
-It has the nodes and the NHWC tensors of :mod:`termac.graph`, in floating point. Batch
+It has the nodes and the NHWC tensors of :mod:`termac.graph.integer`, in floating point. Batch
 normalization, scalings, ReLU and constants are already merged into the nodes.
 """
 
@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from termac.errors import InputError
-from termac.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
+from termac.graph.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
 
 __all__ = [
     "FloatAdd",

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ImageError
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, Terms
+from termac.graph.integer import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
+from termac.terms.terms import Terms
 
 __all__ = ["load_graph", "save_graph"]
 
