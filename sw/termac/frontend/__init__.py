@@ -1,6 +1,6 @@
 """Frontends: model files to float graphs."""
 
-from termac.frontend.onnx_import import load_onnx
+from termac.frontend.load import load_onnx
 from termac.graph.floating import (
     FloatAdd,
     FloatAvgPool,

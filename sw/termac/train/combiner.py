@@ -26,8 +26,8 @@ from termac.compress.grouping import PROPERTY, Grouping
 from termac.compress.packing import Packing
 from termac.compress.worth import Worth
 from termac.errors import ConfigError, ModelError
-from termac.frontend.onnx_graph import Importer
-from termac.frontend.onnx_ops import OPERATIONS
+from termac.frontend.onnx.importer import Importer
+from termac.frontend.onnx.operators import OPERATIONS
 from termac.graph.floating import FloatConv, FloatGraph
 from termac.train.compact import compacted
 from termac.train.export import to_onnx

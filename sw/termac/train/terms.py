@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from termac.errors import ConfigError, ModelError
-from termac.frontend.onnx_graph import Importer
-from termac.frontend.onnx_ops import OPERATIONS
+from termac.frontend.onnx.importer import Importer
+from termac.frontend.onnx.operators import OPERATIONS
 from termac.graph import Terms
 from termac.graph.floating import FloatConv
 from termac.terms.budget import PROPERTY, TermBudget, write_budgets

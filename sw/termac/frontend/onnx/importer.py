@@ -2,8 +2,8 @@
 
 Every ONNX tensor is either a known array (weights, and whatever follows from known arrays and
 shapes; the batch size counts as 1) or a :class:`Value`: a tensor of the float graph and how ONNX
-sees it. What an operator becomes is in :mod:`termac.frontend.onnx_ops`; scalings and ReLUs are
-merged into their neighbours afterwards by :mod:`termac.frontend.merge`.
+sees it. What an operator becomes is in :mod:`termac.frontend.onnx.operators`; scalings and ReLUs
+are merged into their neighbours afterwards by :mod:`termac.frontend.merge`.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Importer:
         Raises
         ------
         ModelError
-            As :func:`termac.frontend.onnx_import.load_onnx`.
+            As :func:`termac.frontend.load.load_onnx`.
         """
         self._read_initializers()
         layout = self._read_input()

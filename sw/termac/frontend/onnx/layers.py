@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.frontend.onnx_graph import Operation
+from termac.frontend.onnx.importer import Operation
 from termac.graph.floating import FloatAvgPool, FloatConv, FloatMaxPool, output_size
 
 __all__ = ["conv", "gemm", "global_pool", "matmul", "pool", "reduce_mean"]

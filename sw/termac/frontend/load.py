@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from termac.frontend.onnx_file import read_onnx
-from termac.frontend.onnx_graph import Importer
-from termac.frontend.onnx_ops import OPERATIONS
+from termac.frontend.onnx.file import read_onnx
+from termac.frontend.onnx.importer import Importer
+from termac.frontend.onnx.operators import OPERATIONS
 from termac.graph.floating import FloatGraph
 
 __all__ = ["load_onnx"]

@@ -1,6 +1,6 @@
 """What each ONNX operator becomes in the float graph.
 
-Every function takes one :class:`~termac.frontend.onnx_graph.Operation`, checks that it can be
+Every function takes one :class:`~termac.frontend.onnx.importer.Operation`, checks that it can be
 kept exactly, and emits a node or an alias.
 """
 
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.frontend import onnx_layers, onnx_shapes
 from termac.frontend.merge import Affine, Relu
-from termac.frontend.onnx_graph import Operation, Value
+from termac.frontend.onnx import layers as onnx_layers
+from termac.frontend.onnx import shapes as onnx_shapes
+from termac.frontend.onnx.importer import Operation, Value
 from termac.graph.floating import FloatAdd
 
 __all__ = ["OPERATIONS"]

@@ -1,0 +1,1 @@
+"""ONNX model files: reading, operators by name, shapes."""
