@@ -10,7 +10,7 @@ import click
 import numpy as np
 from _training import Augment, accuracy, nn, torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from termac.compress.grouping import Grouping
+from termac.compress.combine.grouping import Grouping
 from termac.datasets import Split, normalize
 from termac.errors import InputError
 from termac.train import Combiner, FakeQuantizer, TermQuantizer, distillation_loss

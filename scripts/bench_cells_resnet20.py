@@ -34,9 +34,9 @@ from termac.arch.estimate import decode_timings
 from termac.arch.timing import layer_cycles
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.allowance import MORE, Allowance
-from termac.compress.grouping import Grouping
-from termac.compress.term_network import fit_terms
+from termac.compress.combine.grouping import Grouping
+from termac.compress.terms.allowance import MORE, Allowance
+from termac.compress.terms.network import fit_terms
 from termac.errors import CapacityError, TermacError
 from termac.frontend import load_onnx
 from termac.graph import Conv, Graph, golden

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from termac.compress import Combining, combine
-from termac.compress.orders import Reader, improve_order
-from termac.compress.selects import Selects
+from termac.compress.columns import Combining, combine
+from termac.compress.combine.orders import Reader, improve_order
+from termac.compress.combine.selects import Selects
 from termac.errors import InputError, TermacError
 
 __all__ = ["main"]

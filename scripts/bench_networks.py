@@ -27,8 +27,8 @@ from rich.table import Table
 from termac.arch import Config, load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.grouping import Grouping
-from termac.compress.network import combine_network
+from termac.compress.combine.grouping import Grouping
+from termac.compress.combine.prune import combine_network
 from termac.datasets import Split, cifar10, mnist, normalize
 from termac.device import check_cycles, compare
 from termac.errors import CapacityError, InputError, TermacError

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from termac.compress import quantize
-from termac.compress.allowance import MORE, Allowance
-from termac.compress.term_limits import limit_terms
-from termac.compress.term_network import fit_terms
+from termac.compress.terms.allowance import MORE, Allowance
+from termac.compress.terms.network import fit_terms
+from termac.compress.terms.published import limit_terms
 from termac.errors import TermacError
 from termac.frontend import load_onnx
 from termac.graph import Conv, Graph, golden

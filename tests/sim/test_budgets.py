@@ -7,8 +7,8 @@ import pytest
 from termac import datasets
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.allowance import Allowance
-from termac.compress.term_network import fit_terms
+from termac.compress.terms.allowance import Allowance
+from termac.compress.terms.network import fit_terms
 from termac.device import check_cycles, compare
 from termac.frontend import load_onnx
 from termac.graph import golden

@@ -10,9 +10,9 @@ from termac import datasets
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.allowance import MORE, Allowance
-from termac.compress.grouping import Grouping
-from termac.compress.term_network import fit_terms
+from termac.compress.combine.grouping import Grouping
+from termac.compress.terms.allowance import MORE, Allowance
+from termac.compress.terms.network import fit_terms
 from termac.device import compare
 from termac.frontend import load_onnx
 from termac.graph import golden

@@ -13,7 +13,7 @@ from termac import datasets
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.grouping import Grouping
+from termac.compress.combine.grouping import Grouping
 from termac.frontend import load_onnx
 
 FOLDER = Path(termac.__file__).parent / "models"

@@ -10,7 +10,7 @@ import pytest
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.grouping import Grouping
+from termac.compress.combine.grouping import Grouping
 from termac.datasets import digits
 from termac.errors import ConfigError, ModelError
 from termac.frontend import load_onnx

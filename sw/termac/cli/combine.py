@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from termac.compress.network import CombinedLayer
+    from termac.compress.combine.prune import CombinedLayer
     from termac.image import Image
 
 __all__ = ["Selects", "combining_rows"]

@@ -23,7 +23,7 @@ from termac.cli.terms import (
 from termac.errors import ConfigError
 
 if TYPE_CHECKING:
-    from termac.compress.term_layer import TermLayer
+    from termac.compress.terms.layer import TermLayer
 
 __all__ = ["pack"]
 
@@ -128,8 +128,8 @@ def pack(
 
     from termac.compile import compile_graph
     from termac.compress import quantize
-    from termac.compress.grouping import Grouping
-    from termac.compress.network import combine_network
+    from termac.compress.combine.grouping import Grouping
+    from termac.compress.combine.prune import combine_network
     from termac.frontend import load_onnx
     from termac.image import save_image
     from termac.image.summary import summary_rows

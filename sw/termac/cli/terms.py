@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from termac.arch import Config
-    from termac.compress.term_layer import TermLayer
-    from termac.compress.term_network import TermNetwork
+    from termac.compress.terms.layer import TermLayer
+    from termac.compress.terms.network import TermNetwork
     from termac.graph import Graph
     from termac.graph.floating import FloatGraph
     from termac.image import Image
@@ -89,7 +89,7 @@ def check_terms(choice: TermChoice, config: Config) -> None:
     ------
     ConfigError
     """
-    from termac.compress.allowance import Allowance, check_allowance, check_cell
+    from termac.compress.terms.allowance import Allowance, check_allowance, check_cell
 
     check_cell(config, None if choice.is_auto else choice.group)
     if not choice.is_auto:
@@ -149,8 +149,8 @@ def fit_chosen(
     ConfigError
         If the cells of the configuration cannot keep what was asked for.
     """
-    from termac.compress.allowance import MORE, Allowance
-    from termac.compress.term_network import fit_terms
+    from termac.compress.terms.allowance import MORE, Allowance
+    from termac.compress.terms.network import fit_terms
 
     check_terms(choice, config)
     splits_data = config.kind.splits_data

@@ -1,6 +1,5 @@
 """Compression: from a float graph to an integer graph with fewer bits, weights and terms."""
 
-from termac.compress.combine import Combining, Packed, combine
-from termac.compress.quantize import quantize
+from termac.compress.quantize.quantize import quantize
 
-__all__ = ["Combining", "Packed", "combine", "quantize"]
+__all__ = ["quantize"]

@@ -21,10 +21,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from termac.arch import Config, load_config
-from termac.compress.budget import find_budget
-from termac.compress.grouping import PROPERTY, Grouping
-from termac.compress.packing import Packing
-from termac.compress.worth import Worth
+from termac.compress.combine.cycles import find_budget
+from termac.compress.combine.grouping import PROPERTY, Grouping
+from termac.compress.combine.packing import Packing
+from termac.compress.combine.worth import Worth
 from termac.errors import ConfigError, ModelError
 from termac.frontend.onnx.importer import Importer
 from termac.frontend.onnx.operators import OPERATIONS

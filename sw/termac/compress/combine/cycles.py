@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.compile.layout import Layout, lay_out
-from termac.compress.grouping import Grouping
-from termac.compress.orders import find_orders
-from termac.compress.packing import Packing, find_packings, other_cycles, share_cycles
-from termac.compress.quantize import quantize
-from termac.compress.sensitivity import measure_sensitivity
-from termac.compress.worth import Worth
+from termac.compress.combine.grouping import Grouping
+from termac.compress.combine.orders import find_orders
+from termac.compress.combine.packing import Packing, find_packings, other_cycles, share_cycles
+from termac.compress.combine.sensitivity import measure_sensitivity
+from termac.compress.combine.worth import Worth
+from termac.compress.quantize.quantize import quantize
 from termac.errors import ConfigError
 from termac.graph.floating import FloatGraph
 

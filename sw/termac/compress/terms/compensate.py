@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.pursuit import Slots, pursue
 from termac.compress.refit import Observations
+from termac.compress.terms.pursuit import Slots, pursue
 
 __all__ = ["Rounding", "lane_groups"]
 

@@ -9,8 +9,8 @@ import termac
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
-from termac.compress.grouping import Grouping
-from termac.compress.network import combine_network
+from termac.compress.combine.grouping import Grouping
+from termac.compress.combine.prune import combine_network
 from termac.compress.refit import Observations
 from termac.datasets import digits
 from termac.errors import ConfigError

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from termac.compile import compile_graph
 from termac.compile.layout import lay_out
-from termac.compress.orders import find_orders
-from termac.compress.packing import find_packings
+from termac.compress.combine.orders import find_orders
+from termac.compress.combine.packing import find_packings
 from termac.graph import Conv, golden
 
 from tests.sw.interpreter import Interpreter

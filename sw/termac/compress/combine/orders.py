@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.compile.layout import Layout
-from termac.compress.packing import Packing, find_packings
-from termac.compress.selects import Selects
+from termac.compress.combine.packing import Packing, find_packings
+from termac.compress.combine.selects import Selects
 
 __all__ = ["Reader", "find_orders", "improve_order"]
 
@@ -37,7 +37,7 @@ def find_orders(
     Parameters
     ----------
     layout : of the network in its own channel order
-    worth : as for :func:`termac.compress.packing.find_packings`
+    worth : as for :func:`termac.compress.combine.packing.find_packings`
     passes : by name of the convolution
     progress : called with (sets done, sets, tensor)
     """

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.assignment import assign
+from termac.compress.columns.assignment import assign
 
 __all__ = ["improved_groups", "matched_groups"]
 

@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.allowance import (
+from termac.compress.terms.allowance import (
     Allowance,
     check_allowance,
     check_encoding,
     more_for,
     needs_more,
 )
-from termac.compress.term_layer import LayerFit, TermLayer
+from termac.compress.terms.layer import LayerFit, TermLayer
 from termac.errors import ConfigError
 from termac.graph import Conv, Graph, Node, golden
 from termac.graph.floating import FloatConv, FloatGraph, evaluate_node

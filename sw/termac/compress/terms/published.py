@@ -1,7 +1,7 @@
 """The published scheme on an integer graph: the largest terms stay, the others are dropped.
 
 H. T. Kung, B. McDanel, S. Q. Zhang, "Term Quantization: Furthering Quantization at Run Time on
-Quantized DNNs", SC 2020, section 3. Needs no data; :mod:`termac.compress.term_network` loses less.
+Quantized DNNs", SC 2020, section 3. Needs no data; :mod:`termac.compress.terms.network` loses less.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from termac.compress.allowance import (
+from termac.compress.quantize.quantize import check_accumulators
+from termac.compress.terms.allowance import (
     MORE,
     Allowance,
     check_allowance,
@@ -18,7 +19,6 @@ from termac.compress.allowance import (
     more_for,
     needs_more,
 )
-from termac.compress.quantize import check_accumulators
 from termac.graph import Conv, Graph, Node, Terms
 from termac.terms.digits import limit
 

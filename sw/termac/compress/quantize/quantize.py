@@ -1,9 +1,9 @@
 """Post-training quantization of a float graph to the integer graph.
 
 Weights: int8, symmetric, one scale per output channel (-127..127). Activations: 1..8 bits with
-one scale and zero point per tensor, chosen in :mod:`termac.compress.calibrate`. Arithmetic as in
-TFLite. Biases are corrected so that the mean of every channel over the calibration data stays
-what it was in floating point: :mod:`termac.compress.bias`.
+one scale and zero point per tensor, chosen in :mod:`termac.compress.quantize.calibrate`.
+Arithmetic as in TFLite. Biases are corrected so that the mean of every channel over the
+calibration data stays what it was in floating point: :mod:`termac.compress.quantize.bias`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.bias import BIAS_LIMIT, bias_units, correct_biases
-from termac.compress.calibrate import affine_parameters, find_ranges, sharing_roots
+from termac.compress.quantize.bias import BIAS_LIMIT, bias_units, correct_biases
+from termac.compress.quantize.calibrate import affine_parameters, find_ranges, sharing_roots
 from termac.errors import ConfigError, ModelError
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, golden
 from termac.graph.floating import (

@@ -8,12 +8,12 @@ import pytest
 import termac
 from termac.arch import load_config
 from termac.compress import quantize
-from termac.compress.allowance import MORE, Allowance, check_cell, needs_more
-from termac.compress.compensate import Rounding, lane_groups
-from termac.compress.pursuit import pursue
 from termac.compress.refit import Observations
-from termac.compress.term_limits import limit_terms
-from termac.compress.term_network import fit_terms
+from termac.compress.terms.allowance import MORE, Allowance, check_cell, needs_more
+from termac.compress.terms.compensate import Rounding, lane_groups
+from termac.compress.terms.network import fit_terms
+from termac.compress.terms.published import limit_terms
+from termac.compress.terms.pursuit import pursue
 from termac.datasets import digits
 from termac.errors import ConfigError
 from termac.frontend import load_onnx

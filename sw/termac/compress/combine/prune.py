@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.compile.layout import lay_out
-from termac.compress.budget import ROOM
-from termac.compress.grouping import Grouping
-from termac.compress.orders import find_orders
-from termac.compress.packing import Packing, find_packings
-from termac.compress.quantize import quantize
+from termac.compress.combine.cycles import ROOM
+from termac.compress.combine.grouping import Grouping
+from termac.compress.combine.orders import find_orders
+from termac.compress.combine.packing import Packing, find_packings
+from termac.compress.combine.worth import Worth
+from termac.compress.quantize.quantize import quantize
 from termac.compress.refit import Observations
-from termac.compress.worth import Worth
 from termac.errors import ConfigError
 from termac.graph import Graph
 from termac.graph.floating import FloatConv, FloatGraph, FloatNode, evaluate_node

@@ -17,7 +17,7 @@ from termac.arch.estimate import part_cycles
 from termac.compile.cut import least_passes
 from termac.compile.fuse import Layer
 from termac.compile.layout import Layout
-from termac.compress.selects import Selects
+from termac.compress.combine.selects import Selects
 from termac.graph import Conv
 
 __all__ = ["Packing", "find_packings", "other_cycles", "share_cycles"]
@@ -124,10 +124,10 @@ def share_cycles(
 
     The error of a layer is taken as the square of the share of worth that it loses, times the root
     of its sensitivity (1 if none is given, see
-    :func:`termac.compress.sensitivity.measure_sensitivity`): training makes good most of what sets
-    sensitive layers apart. What the first layer loses no other layer can restore, so its errors
-    count more. Dynamic programming over the cycles, in steps of 1/20,000 of the budget. One pass
-    each, which may already take more than the budget, is the least.
+    :func:`termac.compress.combine.sensitivity.measure_sensitivity`): training makes good most of
+    what sets sensitive layers apart. What the first layer loses no other layer can restore, so
+    its errors count more. Dynamic programming over the cycles, in steps of 1/20,000 of the budget.
+    One pass each, which may already take more than the budget, is the least.
     """
     least = [packing.cycles(1) for packing in packings]
     left = budget - sum(least)

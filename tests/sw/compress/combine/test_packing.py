@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from termac.compile import compile_graph
 from termac.compile.layout import lay_out
-from termac.compress.packing import (
-    FIRST_LAYER,
-    find_packings,
-    other_cycles,
-    share_cycles,
-)
+from termac.compress.combine.packing import FIRST_LAYER, find_packings, other_cycles, share_cycles
 from termac.graph import Conv
 
 from tests.sw.random_graphs import CONFIGS, Builder, random_graph, resnet20

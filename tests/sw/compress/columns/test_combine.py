@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from termac.compress import combine
-from termac.compress.assignment import assign
-from termac.compress.combine_matching import improved_groups, matched_groups
-from termac.compress.combine_published import SECTION, published_groups
+from termac.compress.columns import combine
+from termac.compress.columns.assignment import assign
+from termac.compress.columns.matching import improved_groups, matched_groups
+from termac.compress.columns.published import SECTION, published_groups
 from termac.errors import ConfigError, InputError
 
 METHODS = ("published", "magnitude")

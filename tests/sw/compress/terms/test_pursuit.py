@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from termac.compress.pursuit import pursue, settle
-from termac.compress.schedule import schedules, unit_choices
+from termac.compress.terms.pursuit import pursue, settle
+from termac.compress.terms.schedule import schedules, unit_choices
 from termac.terms import count
 from termac.terms.schedule import neighbours, spread
 from termac.terms.slots import fill, rounds

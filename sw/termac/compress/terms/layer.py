@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch.cells import DATA_TERMS, TERMS
-from termac.compress.allowance import Allowance
-from termac.compress.bias import bias_units
-from termac.compress.compensate import Rounding, lane_groups
-from termac.compress.pursuit import Slots
-from termac.compress.quantize import check_accumulators, multiplier_pair
+from termac.compress.quantize.bias import bias_units
+from termac.compress.quantize.quantize import check_accumulators, multiplier_pair
 from termac.compress.refit import Observations
-from termac.compress.schedule import schedules, unit_choices
+from termac.compress.terms.allowance import Allowance
+from termac.compress.terms.compensate import Rounding, lane_groups
+from termac.compress.terms.pursuit import Slots
+from termac.compress.terms.schedule import schedules, unit_choices
 from termac.graph import Conv, Tensor, Terms
 from termac.graph.floating import FloatConv
 from termac.terms.digits import count, limit

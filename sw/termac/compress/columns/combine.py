@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.combine_matching import improved_groups, matched_groups
-from termac.compress.combine_published import published_groups
+from termac.compress.columns.matching import improved_groups, matched_groups
+from termac.compress.columns.published import published_groups
 from termac.errors import ConfigError, InputError
 
 __all__ = ["Combining", "Packed", "combine"]

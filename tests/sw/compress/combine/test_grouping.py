@@ -10,8 +10,8 @@ import termac
 from click.testing import CliRunner
 from termac.arch import load_config
 from termac.cli import main
-from termac.compress.grouping import PROPERTY, Grouping
-from termac.compress.network import combine_network
+from termac.compress.combine.grouping import PROPERTY, Grouping
+from termac.compress.combine.prune import combine_network
 from termac.datasets import digits
 from termac.errors import ModelError
 from termac.frontend import load_onnx

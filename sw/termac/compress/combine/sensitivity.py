@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.packing import Packing
+from termac.compress.combine.packing import Packing
 from termac.graph.floating import FloatConv, FloatGraph
 
 __all__ = ["measure_sensitivity", "with_mask"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from termac.compile.fuse import fuse
 from termac.compile.lower import axes, phases
-from termac.compress.selects import Selects
+from termac.compress.combine.selects import Selects
 from termac.image.storage import plain_storage
 
 from tests.sw.random_graphs import CONFIGS, Builder

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from termac.compress import quantize
-from termac.compress.calibrate import Range, affine_parameters, best_range
+from termac.compress.quantize.calibrate import Range, affine_parameters, best_range
 from termac.errors import ConfigError, ImageError, InputError, ModelError
 from termac.frontend import (
     FloatAdd,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compress.pursuit import Slots, approach
+from termac.compress.terms.pursuit import Slots, approach
 from termac.terms.schedule import descend, spread
 
 __all__ = ["schedules", "unit_choices"]

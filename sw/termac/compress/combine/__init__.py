@@ -1,0 +1,1 @@
+"""Prune a network so that the columns of the array combine."""
