@@ -1,6 +1,6 @@
 """Cells that are only measured, to compare the shipped ones with, and a grid to time any cell in.
 
-They keep the contract of :mod:`termac_hw.cells`: lanes down, sums right, three registers.
+They keep the contract of :mod:`termac_hw.cells.kinds`: lanes down, sums right, three registers.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import numpy as np
 from _training import Augment, accuracy, nn, torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from termac.compress.combine.grouping import Grouping
-from termac.datasets import Split, normalize
 from termac.errors import InputError
+from termac.examples.datasets import Split, normalize
 from termac.train import Combiner, FakeQuantizer, TermQuantizer, distillation_loss
 
 __all__ = ["CombineRecipe", "fit_combined", "make_combiner"]

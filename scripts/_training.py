@@ -12,8 +12,8 @@ import click
 import numpy as np
 import onnx
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from termac.datasets import Split
 from termac.errors import InputError, TermacError
+from termac.examples.datasets import Split
 
 try:
     import torch

@@ -26,7 +26,8 @@ from termac.arch import Config, load_config, preset_names
 from termac.cli.common import Advance, progress
 from termac.errors import TermacError
 from termac_hw.array import Array
-from termac_hw.cells import cell_kind, cell_names
+from termac_hw.cells import cell_kind
+from termac_hw.cells.kinds import cell_names
 
 __all__ = ["main"]
 

@@ -33,8 +33,9 @@ from rich.table import Table
 from termac.arch import Config, load_config
 from termac.cli.common import Advance, progress
 from termac.errors import TermacError
-from termac_hw.cells import cell_kind, cell_names
+from termac_hw.cells import cell_kind
 from termac_hw.cells.ecp5 import ecp5_primitives
+from termac_hw.cells.kinds import cell_names
 
 __all__ = ["main"]
 

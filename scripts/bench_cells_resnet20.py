@@ -18,7 +18,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from termac.compress.combine.grouping import Grouping
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
 from termac.errors import CapacityError, TermacError
+from termac.examples import MODELS
 from termac.frontend import load_onnx
 from termac.graph import Conv, Graph, golden
 from termac.image import Image
@@ -127,7 +127,7 @@ def measure(images: int, advance: Callable[[int, int, str], None]) -> Iterator[d
             {},
         )
         if entry.trained:
-            packed = load_onnx(Path(str(resources.files("termac") / "models" / entry.trained)))
+            packed = load_onnx(MODELS / entry.trained)
             grouping = Grouping.read(packed.properties, packed.shapes)
             assert grouping is not None
             assert grouping.fits(config)

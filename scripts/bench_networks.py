@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import resources
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,10 @@ from termac.compile import compile_graph
 from termac.compress import quantize
 from termac.compress.combine.grouping import Grouping
 from termac.compress.combine.prune import combine_network
-from termac.datasets import Split, cifar10, mnist, normalize
-from termac.device import check_cycles, compare
+from termac.device.compare import check_cycles, compare
 from termac.errors import CapacityError, InputError, TermacError
+from termac.examples import MODELS
+from termac.examples.datasets import Split, cifar10, mnist, normalize
 from termac.frontend import load_onnx
 from termac.graph import Conv, golden
 from termac.graph.floating import FloatGraph
@@ -66,7 +66,7 @@ class Network:
 
 
 def _packaged(name: str) -> Path:
-    return Path(str(resources.files("termac").joinpath("models", name)))
+    return MODELS / name
 
 
 def _lenet5() -> Network:

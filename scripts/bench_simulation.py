@@ -157,7 +157,7 @@ def _speed(folder: Path, test: str, parameters: dict[str, Any]) -> float:
     speeds: list[float] = []
     run_bench(
         folder,
-        "termac_sim.bench_speed",
+        "termac_sim.benches.speed",
         parameters=parameters,
         test_filter=rf"\.{test}$",
         progress=lambda done, total, text: speeds.append(float(text)),

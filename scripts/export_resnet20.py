@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 from _training import Command, accuracy, nn, prepare, report, torch
-from termac import datasets
 from termac.errors import InputError
+from termac.examples import datasets
 from termac.train.export import export
 
 __all__ = ["Block", "ResNet20", "main"]

@@ -7,7 +7,6 @@ images are held out for the accuracy printed by epoch; test images are not touch
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ import onnx
 from _combining import CombineRecipe, fit_combined, make_combiner
 from _training import Command, prepare, report, shifted, torch
 from onnx import numpy_helper
-from termac import datasets
+from termac.examples import MODELS, datasets
 from train_lenet5 import ROOT, LeNet5
 
 __all__ = ["main"]
@@ -26,8 +25,7 @@ HELD_OUT, SAMPLES = 5000, 256
 
 def load_dense() -> LeNet5:
     """The network with the weights of the package's ``lenet5.onnx``."""
-    with resources.as_file(resources.files("termac").joinpath("models", "lenet5.onnx")) as path:
-        tensors = onnx.load(path).graph.initializer
+    tensors = onnx.load(MODELS / "lenet5.onnx").graph.initializer
     model = LeNet5()
     names = model.state_dict()
     arrays = {t.name: numpy_helper.to_array(t).copy() for t in tensors if t.name in names}

@@ -14,7 +14,7 @@ import numpy as np
 from _combining import CombineRecipe, fit_combined, make_combiner
 from _training import Command, prepare, report, shifted, torch
 from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
-from termac import datasets
+from termac.examples import datasets
 from termac.train import Combiner
 
 __all__ = ["main"]

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import click
 from _training import Command, Recipe, accuracy, fit, nn, prepare, report, shifted, torch
-from termac import datasets
+from termac.examples import MODELS, datasets
 from termac.train.export import export
 
 __all__ = ["DigitsNet", "main"]
 
 RECIPE = Recipe(epochs=60, batch=32, rate=5e-3)
-MODELS = Path(__file__).resolve().parents[1] / "sw" / "termac" / "models"
 relu = nn.functional.relu
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 from _training import Command, Recipe, accuracy, fit, nn, prepare, report, shifted, torch
-from termac import datasets
 from termac.errors import InputError
+from termac.examples import MODELS, datasets
 from termac.train.export import export
 
 __all__ = ["LeNet5", "main"]
@@ -50,7 +50,7 @@ class LeNet5(nn.Module):
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=ROOT / "sw" / "termac" / "models" / "lenet5.onnx",
+    default=MODELS / "lenet5.onnx",
     help="ONNX file to write [the package's own model].",
 )
 @click.option(

@@ -13,7 +13,7 @@ import click
 from _combining import CombineRecipe, fit_combined
 from _training import Command, prepare, report
 from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
-from termac import datasets
+from termac.examples import datasets
 from termac.graph import Terms
 from termac.train import TermQuantizer
 from train_combined_resnet20 import HELD_OUT, augment

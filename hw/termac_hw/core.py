@@ -14,18 +14,19 @@ from termac.arch.timing import (
 )
 
 from termac_hw.array import Array
-from termac_hw.axi_lite import AxiLiteRegisters
-from termac_hw.axi_memory import AxiMemory
-from termac_hw.bank import ActivationBank
-from termac_hw.cells import ROW_SETTINGS, SETTINGS, cell_kind
+from termac_hw.array.row_ends import RowEnds
+from termac_hw.axi.lite import AxiLiteRegisters
+from termac_hw.axi.memory import AxiMemory
+from termac_hw.cells import cell_kind
+from termac_hw.cells.kinds import ROW_SETTINGS, SETTINGS
+from termac_hw.control.engine import Engine
+from termac_hw.control.loader import Loader
+from termac_hw.control.sequencer import Sequencer
 from termac_hw.drain import Drain
+from termac_hw.drain.handoff import Handoff
 from termac_hw.emit import place
-from termac_hw.engine import Engine
-from termac_hw.handoff import Handoff
-from termac_hw.loader import Loader
-from termac_hw.row_ends import RowEnds
-from termac_hw.sequencer import Sequencer
-from termac_hw.weights import WeightBank
+from termac_hw.memory.bank import ActivationBank
+from termac_hw.memory.weights import WeightBank
 
 __all__ = ["Core"]
 

@@ -85,7 +85,7 @@ def build(
     Parameters
     ----------
     verilog : str
-        All modules, as :func:`termac_hw.emit.emit_verilog` writes them.
+        All modules, as :func:`termac_hw.emit.emit.emit_verilog` writes them.
     top : str
         Name of the top module. Its ports are always accessible to the bench.
     public : iterable of (module, variable)

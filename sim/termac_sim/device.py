@@ -139,7 +139,7 @@ def run_images(
         config = batches[0][0].config
         run_bench(
             folder,
-            "termac_sim.bench_network",
+            "termac_sim.benches.network",
             parameters={"programs": programs, "banks": config.banks, "width": config.lanes},
             progress=progress,
             waves=waves is not None,
@@ -155,7 +155,7 @@ def run_images(
 
 
 def _program(image: Image, path: Path, tensors: bool) -> dict[str, Any]:
-    """What :mod:`termac_sim.bench_network` needs to know of an image; files beside ``path``."""
+    """What :mod:`termac_sim.benches.network` needs to know of an image; files beside ``path``."""
     kept = image.layers if tensors else []
     return {
         "inputs": f"{path}.npy",

@@ -40,7 +40,7 @@ def run(config, tests, tmp_path):
     np.save(tmp_path / "inputs.npy", inputs)
     result = device.run_bench(
         device.build_core(config),
-        "termac_sim.bench_axi",
+        "termac_sim.benches.axi",
         parameters={"image": str(tmp_path / "image"), "inputs": str(tmp_path / "inputs.npy")},
         test_filter="|".join(tests),
     )

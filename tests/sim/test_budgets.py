@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from termac import datasets
 from termac.compile import compile_graph
 from termac.compress import quantize
 from termac.compress.terms.allowance import Allowance
 from termac.compress.terms.network import fit_terms
-from termac.device import check_cycles, compare
+from termac.device.compare import check_cycles, compare
+from termac.examples import datasets
 from termac.frontend import load_onnx
 from termac.graph import golden
 from termac_sim import device

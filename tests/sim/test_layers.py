@@ -7,7 +7,7 @@ memories as the last one left them.
 import numpy as np
 import pytest
 from termac.compile import compile_graph
-from termac.device import compare
+from termac.device.compare import compare
 from termac.errors import MismatchError
 from termac.graph import golden
 from termac_sim import device

@@ -1,25 +1,23 @@
 """Whole networks on the RTL, every layer of every image compared, and what quantizing costs."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
-import termac
-from termac import datasets
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
 from termac.compress.combine.grouping import Grouping
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
-from termac.device import compare
+from termac.device.compare import compare
+from termac.examples import MODELS, datasets
 from termac.frontend import load_onnx
 from termac.graph import golden
 from termac_sim import device
 
-MODELS = Path(termac.__file__).parent / "models"
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
+
 DATA = ROOT.parent / "shared" / "data"
 RESNET20 = ROOT / "build" / "resnet20.onnx"
 

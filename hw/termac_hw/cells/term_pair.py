@@ -21,7 +21,7 @@ from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, PLACE_WIDTH, TERMS, TERMS_AHEAD
 
 from termac_hw.cells import term
-from termac_hw.term_encoder import DATA_TERM, coded_layout
+from termac_hw.cells.term_encoder import DATA_TERM, coded_layout
 
 __all__ = ["Feeder", "RowEnd", "TermPairCell", "lane_bundle_width"]
 

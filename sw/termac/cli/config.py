@@ -26,7 +26,7 @@ def config() -> None:
 def list_presets(reporter: Reporter) -> None:
     """List the presets that come with the package."""
     from termac.arch import load_config, preset_names
-    from termac.report import configs_table
+    from termac.report.tables import configs_table
 
     configs = [load_config(name) for name in preset_names()]
     facts = [_facts(item) for item in configs]
@@ -43,7 +43,7 @@ def list_presets(reporter: Reporter) -> None:
 def show(name: str, reporter: Reporter) -> None:
     """Show every parameter of preset or TOML file NAME and what follows from it."""
     from termac.arch import load_config
-    from termac.report import config_table
+    from termac.report.tables import config_table
 
     loaded = load_config(name)
 

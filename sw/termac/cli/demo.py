@@ -42,7 +42,7 @@ def demo(output: Path, images: int, reporter: Reporter) -> None:
     layer with the golden model, value by value. Fails if one differs.
     """
     check_writable_folder(output, "--output")
-    from termac.demo import run_demo
+    from termac.flow.demo import run_demo
 
     done = run_demo(output, import_simulated_device(), progress, images=images)
     image, result = done.image, done.result
@@ -50,7 +50,7 @@ def demo(output: Path, images: int, reporter: Reporter) -> None:
     right = int((done.predictions == done.labels).sum())
 
     def tables() -> Iterator[Any]:
-        from termac.report import facts_table, layers_table, predictions_table
+        from termac.report.tables import facts_table, layers_table, predictions_table
 
         yield predictions_table(
             [str(label) for label in done.labels],

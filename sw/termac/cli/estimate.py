@@ -45,12 +45,12 @@ def estimate(
     config = load_config(config_name) if config_name else None
     image = load_image(image_folder, config)
     if picture is not None:
-        from termac.picture import draw_utilization
+        from termac.report.tiles import draw_utilization
 
         draw_utilization(image, picture)
 
     def tables() -> Iterator[Any]:
-        from termac.report import layers_table
+        from termac.report.tables import layers_table
 
         yield layers_table(image)
         yield f"{image.cycles:,} cycles a run, start and end of the program included"

@@ -37,7 +37,7 @@ def generate(config_name: str, output: Path, reporter: Reporter) -> None:
     files = {path.name: path.stat().st_size for path in written}
 
     def tables() -> Iterator[Any]:
-        from termac.report import facts_table
+        from termac.report.tables import facts_table
 
         sizes = [(name, f"{size:,} bytes") for name, size in files.items()]
         yield facts_table(f"Written to {output}", sizes)

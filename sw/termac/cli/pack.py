@@ -183,8 +183,8 @@ def pack(
         if combined is not None:
             rows = combining_rows(image, combined.layers)
         if picture is not None:
-            from termac.picture import draw_weights
-            from termac.picture_combining import draw_combining
+            from termac.report.combining import draw_combining
+            from termac.report.tiles import draw_weights
 
             if config.kind.keeps_terms:
                 draw_weights(image, picture)
@@ -193,7 +193,7 @@ def pack(
         save_image(image, output)
 
     def tables() -> Iterator[Any]:
-        from termac.report import combining_table, layers_table, memories_table, terms_table
+        from termac.report.tables import combining_table, layers_table, memories_table, terms_table
 
         yield layers_table(image)
         if rows:

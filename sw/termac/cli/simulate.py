@@ -71,7 +71,8 @@ def simulate(
     config = load_config(config_name) if config_name else None
     samples = load_array(input_path, "input")
 
-    from termac.device import GoldenDevice, compare
+    from termac.device import GoldenDevice
+    from termac.device.compare import compare
     from termac.graph import golden
     from termac.graph.samples import from_nhwc
     from termac.image import load_image
@@ -100,7 +101,7 @@ def simulate(
     simulated = result.cycles[0] if len(result.cycles) else None
 
     def tables() -> Iterator[Any]:
-        from termac.report import layers_table
+        from termac.report.tables import layers_table
 
         yield layers_table(image, simulated)
         if check:

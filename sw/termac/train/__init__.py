@@ -11,7 +11,7 @@ from termac.train.combiner import Combiner
 from termac.train.distill import distillation_loss
 from termac.train.export import export, to_onnx
 from termac.train.fake_quantize import FakeQuantizer
-from termac.train.terms import TermQuantizer
+from termac.train.term_quantizer import TermQuantizer
 
 __all__ = [
     "Combiner",

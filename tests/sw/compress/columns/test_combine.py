@@ -216,7 +216,7 @@ def test_given_groups_are_improved_within_their_conflicts():
 
 
 def test_more_groups_than_one_assignment_takes(monkeypatch):
-    module = importlib.import_module("termac.compress.combine_matching")
+    module = importlib.import_module("termac.compress.columns.matching")
     matrix = sparse(64, 576, 0.1)
     whole = combine(matrix, alpha=8)
     monkeypatch.setattr(module, "BLOCK", 20)

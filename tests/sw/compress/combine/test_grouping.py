@@ -1,23 +1,22 @@
 """Groupings travel with a model file, and a damaged or foreign one is refused or left out."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import termac
 from click.testing import CliRunner
 from termac.arch import load_config
 from termac.cli import main
 from termac.compress.combine.grouping import PROPERTY, Grouping
 from termac.compress.combine.prune import combine_network
-from termac.datasets import digits
 from termac.errors import ModelError
+from termac.examples import MODELS
+from termac.examples.datasets import digits
 from termac.frontend import load_onnx
 from termac.image import load_image
 
-MODEL = Path(termac.__file__).parent / "models" / "digits.onnx"
+MODEL = MODELS / "digits.onnx"
 SHAPES = {"x": (8, 8, 1), "a": (8, 8, 4)}
 PLAIN = Grouping(8, 16, 8, {"x": (1, 2), "a": (2, 2)}, {"a": [2, 0, 3, 1]})
 

@@ -1,19 +1,18 @@
 """Combining without training: bounds hold, budgets are monotone, fitted weights do better."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
-import termac
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
 from termac.compress.combine.grouping import Grouping
 from termac.compress.combine.prune import combine_network
 from termac.compress.refit import Observations
-from termac.datasets import digits
 from termac.errors import ConfigError
+from termac.examples import MODELS
+from termac.examples.datasets import digits
 from termac.frontend import load_onnx
 from termac.graph import golden
 from termac.graph.floating import FloatConv, evaluate_node
@@ -24,7 +23,7 @@ SAMPLES = digits().train.images[:96]
 
 @pytest.fixture(scope="module")
 def graph():
-    return load_onnx(Path(termac.__file__).parent / "models" / "digits.onnx")
+    return load_onnx(MODELS / "digits.onnx")
 
 
 @pytest.fixture(scope="module")

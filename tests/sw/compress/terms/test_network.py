@@ -1,11 +1,9 @@
 """Networks in terms: one pass holds every group, answers stay, more terms lose less."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
-import termac
 from termac.arch import load_config
 from termac.compress import quantize
 from termac.compress.refit import Observations
@@ -14,8 +12,9 @@ from termac.compress.terms.compensate import Rounding, lane_groups
 from termac.compress.terms.network import fit_terms
 from termac.compress.terms.published import limit_terms
 from termac.compress.terms.pursuit import pursue
-from termac.datasets import digits
 from termac.errors import ConfigError
+from termac.examples import MODELS
+from termac.examples.datasets import digits
 from termac.frontend import load_onnx
 from termac.graph import Conv, golden
 from termac.graph.file import load_graph, save_graph
@@ -29,7 +28,7 @@ LANES = 8
 
 @pytest.fixture(scope="module")
 def model():
-    return load_onnx(Path(termac.__file__).parent / "models" / "digits.onnx")
+    return load_onnx(MODELS / "digits.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+"""Row ends of the whole array: sums of beats in, one result per row and vector out."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from termac.arch.cells import DOUBLES
+
+from termac_hw.cells import cell_kind
+from termac_hw.cells.kinds import ROW_SETTINGS
+from termac_hw.emit import place
+
+__all__ = ["RowEnds"]
+
+
+class RowEnds(wiring.Component):
+    """R row ends and the control that walks down with the activations.
+
+    Members
+    -------
+    sums : R x signed(sum_width)
+        Partial sums at the right edge of the array.
+    first, last : 1
+        First and last beat of a vector, aligned with row 0; delayed here by one cycle per
+        ``shared_rows`` rows.
+    doubles : mask, if the row ends double on demand
+        Bit t: double before beat t of a vector.
+    clear : pulse between layers, if the row ends count vectors
+    results : R x signed(result_width)
+        Row r is valid one cycle after its ``last``, until the next vector ends.
+    """
+
+    module_name = "termac_row_ends"
+
+    def __init__(self, config):
+        self.config = config
+        kind = cell_kind(config.cell)
+        super().__init__(
+            {
+                "sums": In(data.ArrayLayout(signed(config.sum_width), config.rows)),
+                "first": In(1),
+                "last": In(1),
+                **{name: In(ROW_SETTINGS[name]) for name in kind.row_settings},
+                "results": Out(data.ArrayLayout(signed(config.result_width), config.rows)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        kind = cell_kind(config.cell)
+        walking = {"first": self.first, "last": self.last}
+        if "doubles" in kind.row_settings:
+            rest = Signal(DOUBLES - 1)
+            mask = Mux(self.first, self.doubles, rest)
+            m.d.sync += rest.eq(mask[1:])
+            walking["double"] = mask[0]
+        for row in range(config.rows):
+            if row and row % config.shared_rows == 0:
+                group = row // config.shared_rows
+                for name, signal in walking.items():
+                    walking[name] = Signal(name=f"{name}_{group}")
+                    m.d.sync += walking[name].eq(signal)
+            end = kind.RowEnd(config)
+            m.submodules[f"row_{row}"] = place(end, platform, f"row_{row}")
+            m.d.comb += [end.sum.eq(self.sums[row]), self.results[row].eq(end.result)]
+            m.d.comb += [getattr(end, name).eq(signal) for name, signal in walking.items()]
+            if "clear" in kind.row_settings:
+                m.d.comb += end.clear.eq(self.clear)
+        return m

@@ -1,0 +1,164 @@
+"""The register file behind an AXI4-Lite slave."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from termac.arch.registers import (
+    LOG_ENTRIES,
+    REGISTER_ADDRESS_WIDTH,
+    REGISTERS,
+    Access,
+    ErrorCode,
+)
+
+from termac_hw.axi.burst import Response
+
+__all__ = ["AxiLiteRegisters"]
+
+
+class AxiLiteRegisters(wiring.Component):
+    """Registers of :data:`termac.arch.registers.REGISTERS` as an AXI4-Lite slave, 32 bits wide.
+
+    Address and data of a write may come in any order. One write and one read are in progress at a
+    time; a write takes two cycles, a read three, and each holds its response until it is taken.
+    Byte strobes are honoured. An access outside the register map and a write to a read-only
+    register answer SLVERR and change nothing. No output depends combinationally on an input.
+
+    Parameters
+    ----------
+    config : :class:`termac.arch.Config`
+
+    Members
+    -------
+    s_axil_* : AXI4-Lite slave (AxPROT is not needed and absent)
+    start, clear : Out, pulses of one cycle, in the first cycle of the write response
+    program, watchdog, log_index : Out, as last written
+    busy, done, error, error_layer, layer, cycles, issue, stall_weights, setup, drain, log_cycles :
+        In, as read
+    """
+
+    module_name = "termac_axi_lite"
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__(
+            {
+                "s_axil_awaddr": In(REGISTER_ADDRESS_WIDTH),
+                "s_axil_awvalid": In(1),
+                "s_axil_awready": Out(1),
+                "s_axil_wdata": In(32),
+                "s_axil_wstrb": In(4),
+                "s_axil_wvalid": In(1),
+                "s_axil_wready": Out(1),
+                "s_axil_bresp": Out(2),
+                "s_axil_bvalid": Out(1),
+                "s_axil_bready": In(1),
+                "s_axil_araddr": In(REGISTER_ADDRESS_WIDTH),
+                "s_axil_arvalid": In(1),
+                "s_axil_arready": Out(1),
+                "s_axil_rdata": Out(32),
+                "s_axil_rresp": Out(2),
+                "s_axil_rvalid": Out(1),
+                "s_axil_rready": In(1),
+                "start": Out(1),
+                "clear": Out(1),
+                "program": Out(16),
+                "watchdog": Out(32, init=REGISTERS["WATCHDOG"].reset_value(config)),
+                "log_index": Out(range(LOG_ENTRIES)),
+                "busy": In(1),
+                "done": In(1),
+                "error": In(ErrorCode),
+                "error_layer": In(16),
+                "layer": In(16),
+                "cycles": In(32),
+                "issue": In(32),
+                "stall_weights": In(32),
+                "setup": In(32),
+                "drain": In(32),
+                "log_cycles": In(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        self._write(m)
+        self._read(m)
+        return m
+
+    def _source(self, register, field):
+        """Where a field of a register lives: its port, or a constant."""
+        if register.name in ("ID", "VERSION", "CONFIG_HASH"):
+            value = register.unpack(register.reset_value(self.config))[field.name]
+            return Const(value, field.width)
+        if register.name == "STATUS" and field.name == "error":
+            return self.error != ErrorCode.NONE
+        alone = len(register.fields.fields) == 1
+        return getattr(self, register.name.lower() if alone else field.name)
+
+    def _write(self, m):
+        """Both halves of a write wait for each other; then it happens and is answered."""
+        has_address, has_data = Signal(), Signal()
+        address = Signal(REGISTER_ADDRESS_WIDTH - 2)
+        word, strobe = Signal(32), Signal(4)
+        m.d.comb += [
+            self.s_axil_awready.eq(~has_address),
+            self.s_axil_wready.eq(~has_data),
+        ]
+        m.d.sync += [self.start.eq(0), self.clear.eq(0)]
+        with m.If(self.s_axil_awvalid & self.s_axil_awready):
+            m.d.sync += [has_address.eq(1), address.eq(self.s_axil_awaddr[2:])]
+        with m.If(self.s_axil_wvalid & self.s_axil_wready):
+            m.d.sync += [
+                has_data.eq(1),
+                word.eq(self.s_axil_wdata),
+                strobe.eq(self.s_axil_wstrb),
+            ]
+        with m.If(self.s_axil_bready):
+            m.d.sync += self.s_axil_bvalid.eq(0)
+        with m.If(has_address & has_data & ~self.s_axil_bvalid):
+            m.d.sync += [
+                has_address.eq(0),
+                has_data.eq(0),
+                self.s_axil_bvalid.eq(1),
+                self.s_axil_bresp.eq(Response.SLVERR),
+            ]
+            mask = Cat(strobe[byte].replicate(8) for byte in range(4))
+            with m.Switch(address):
+                for register in REGISTERS.values():
+                    if register.access is Access.READ_ONLY:
+                        continue
+                    with m.Case(register.offset // 4):
+                        m.d.sync += self.s_axil_bresp.eq(Response.OKAY)
+                        for field in register.fields.fields:
+                            target = self._source(register, field)
+                            offset = register.fields.offset(field.name)
+                            bits = slice(offset, offset + field.width)
+                            if register.access is Access.PULSE:
+                                m.d.sync += target.eq(word[bits] & mask[bits])
+                            else:
+                                kept = target & ~mask[bits]
+                                m.d.sync += target.eq((word[bits] & mask[bits]) | kept)
+
+    def _read(self, m):
+        """One cycle finds the register, the next fetches its value: it may be far away."""
+        asked = Signal()
+        chosen = Signal(len(REGISTERS))  # one-hot, none outside the register map
+        m.d.comb += self.s_axil_arready.eq(~asked & ~self.s_axil_rvalid)
+        with m.If(self.s_axil_rready):
+            m.d.sync += self.s_axil_rvalid.eq(0)
+        with m.If(self.s_axil_arvalid & self.s_axil_arready):
+            m.d.sync += asked.eq(1)
+            for index, register in enumerate(REGISTERS.values()):
+                m.d.sync += chosen[index].eq(self.s_axil_araddr[2:] == register.offset // 4)
+        value = Const(0, 32)
+        for index, register in enumerate(REGISTERS.values()):
+            if register.access is not Access.PULSE:
+                fields = Cat(self._source(register, field) for field in register.fields.fields)
+                value = value | Mux(chosen[index], fields, 0)
+        with m.If(asked):
+            m.d.sync += [
+                asked.eq(0),
+                self.s_axil_rvalid.eq(1),
+                self.s_axil_rresp.eq(Mux(chosen.any(), Response.OKAY, Response.SLVERR)),
+                self.s_axil_rdata.eq(value),
+            ]

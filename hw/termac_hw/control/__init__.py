@@ -1,0 +1,1 @@
+"""What walks the program: sequencer, loader, engine."""

@@ -1,0 +1,6 @@
+"""Whatever runs an image, and the comparison of what it computed with the golden model."""
+
+from termac.device.compare import check_cycles, compare
+from termac.device.device import Device, GoldenDevice, Result
+
+__all__ = ["Device", "GoldenDevice", "Result", "check_cycles", "compare"]

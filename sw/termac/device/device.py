@@ -1,0 +1,71 @@
+"""Devices that run an image.
+
+The golden model, the simulated accelerator (:mod:`termac_sim.device`) and boards share one
+interface, so that whatever runs on one runs on all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from termac.graph import golden
+from termac.image import Image
+
+__all__ = ["Device", "GoldenDevice", "Result"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a device computed for a batch.
+
+    Parameters
+    ----------
+    outputs : int8 [N, height, width, channels], the network's output tensor
+    tensors : by name, int8 [N, height, width, channels]; the output of every layer, if asked for
+    cycles : int64 [N, layers], measured cycles of every layer; empty for the golden model
+    total_cycles : int64 [N], from start until done; empty for the golden model
+    counters : int64 [N] by name: issue, stall_weights, setup, drain
+    """
+
+    outputs: NDArray[np.int8]
+    tensors: dict[str, NDArray[np.int8]] = field(default_factory=dict)
+    cycles: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    total_cycles: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    counters: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+class Device(ABC):
+    """Something that runs the image it was made for."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    @abstractmethod
+    def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
+        """Run a batch, image by image.
+
+        Parameters
+        ----------
+        x : int8 [N, height, width, channels], see :func:`termac.graph.golden.quantize_input`
+        tensors : also keep the output of every layer
+
+        Raises
+        ------
+        InputError
+            If the shape or a value does not fit the input tensor.
+        DeviceError
+            If the device stops with an error.
+        """
+
+
+class GoldenDevice(Device):
+    """The golden model: evaluates the integer graph, knows nothing of the program."""
+
+    def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
+        graph = self.image.graph
+        values = golden.run(graph, x)
+        return Result(outputs=values[graph.output], tensors=values if tensors else {})

@@ -1,0 +1,1 @@
+"""Tables and pictures of images, layers and memories."""
