@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from termac.cli.common import Reporter, json_option
-from termac.cli.files import check_writable_file
+from termac.files import check_writable_file
 
 __all__ = ["estimate"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from termac.cli.common import Reporter, json_option, progress
-from termac.cli.files import check_writable_folder
+from termac.files import check_writable_folder
 
 __all__ = ["generate"]
 

@@ -10,7 +10,6 @@ import click
 
 from termac.cli.combine import Selects, combining_rows
 from termac.cli.common import Reporter, json_option, progress
-from termac.cli.files import check_writable_file, check_writable_folder, load_array
 from termac.cli.terms import (
     TermChoice,
     TermOption,
@@ -21,6 +20,7 @@ from termac.cli.terms import (
     trained_budgets,
 )
 from termac.errors import ConfigError
+from termac.files import check_writable_file, check_writable_folder, load_array
 
 if TYPE_CHECKING:
     from termac.compress.terms.layer import TermLayer

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from termac.cli.common import Reporter, import_simulated_device, json_option, progress
-from termac.cli.files import check_writable_file, load_array, save_array
+from termac.files import check_writable_file, load_array, save_array
 
 __all__ = ["simulate"]
 
