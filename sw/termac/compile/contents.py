@@ -18,10 +18,10 @@ from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS, TERMS_AHEAD
 from termac.compile.fuse import Layer, Linear
 from termac.errors import ModelError
 from termac.graph import Terms
+from termac.terms.bounds import reason_against
 from termac.terms.digits import count, encode
 from termac.terms.lossless import lossless_terms, rounds_needed
 from termac.terms.slots import rounds
-from termac.terms.terms import reason_against
 
 __all__ = ["Contents", "contents"]
 

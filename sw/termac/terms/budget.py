@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from termac.errors import ModelError
+from termac.terms.bounds import reason_against
 from termac.terms.digits import LARGEST
-from termac.terms.terms import Terms, reason_against
+from termac.terms.terms import Terms
 
 __all__ = ["PROPERTY", "TermBudget", "read_budgets", "write_budgets"]
 

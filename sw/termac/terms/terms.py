@@ -1,13 +1,10 @@
-"""How a convolution is split into terms."""
+"""How a convolution is split into terms. Knows no cell: the golden model reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS
-
-__all__ = ["DATA_ENCODINGS", "Terms", "reason_against"]
+__all__ = ["DATA_ENCODINGS", "Terms"]
 
 DATA_ENCODINGS = ("naf", "hese")
 """What the hardware encodes activations in."""
@@ -34,24 +31,3 @@ class Terms:
     exponents: tuple[int, ...] = ()
     data: int = 0
     encoding: str = "naf"
-
-
-def reason_against(terms: Terms) -> str:
-    """Why no cell can compute with these terms, or "" if one can."""
-    for key, low, high in (("weights", 1, TERMS), ("data", 0, DATA_TERMS)):
-        number = getattr(terms, key)
-        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-            return f"{key} must be an integer {low}..{high}, not {number!r}"
-    if terms.encoding not in DATA_ENCODINGS:
-        return f"encoding must be one of {', '.join(DATA_ENCODINGS)}, not {terms.encoding!r}"
-    if not terms.exponents:
-        return ""
-    falls = {high - low for high, low in pairwise(terms.exponents)}
-    if not falls <= {0, 1} or terms.exponents[-1] or terms.exponents[0] > LARGEST_EXPONENT:
-        return (
-            "exponents must fall to 0 in steps of 0 or 1, from at most "
-            f"{LARGEST_EXPONENT}, not be {terms.exponents}"
-        )
-    if len(terms.exponents) != terms.weights:
-        return f"{terms.weights} slots have {len(terms.exponents)} exponents"
-    return ""

@@ -20,9 +20,9 @@ from termac.frontend.onnx.importer import Importer
 from termac.frontend.onnx.operators import OPERATIONS
 from termac.graph import Terms
 from termac.graph.floating import FloatConv
+from termac.terms.bounds import reason_against
 from termac.terms.budget import PROPERTY, TermBudget, write_budgets
 from termac.terms.schedule import HIGHEST
-from termac.terms.terms import reason_against
 from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.fake_quantize import FakeQuantizer, RoundedInput, RoundedWeight
