@@ -17,6 +17,7 @@ from termac_hw.array import Array
 from termac_hw.array.row_ends import RowEnds
 from termac_hw.axi.lite import AxiLiteRegisters
 from termac_hw.axi.memory import AxiMemory
+from termac_hw.axi.registers import register_ports
 from termac_hw.cells import cell_kind
 from termac_hw.cells.kinds import ROW_SETTINGS, SETTINGS
 from termac_hw.control.engine import Engine
@@ -139,7 +140,7 @@ class Core(wiring.Component):
             ]
             request = bank.request_out
         kind = cell_kind(config.cell)
-        settings = {"clear": sequencer.clear}
+        settings = {"clear": sequencer.layer_clear}
         settings |= {name: layer[name] for name in SETTINGS | ROW_SETTINGS if name != "clear"}
         for bank in banks:
             m.d.comb += [getattr(bank, name).eq(settings[name]) for name in kind.settings]
@@ -163,7 +164,7 @@ class Core(wiring.Component):
         ):  # fmt: skip
             depth = (latency + most_beats(config)) // config.segments + 2
             queue = SyncFIFO(width=record.shape().size, depth=depth)
-            m.submodules[name] = ResetInserter(sequencer.clear)(queue)
+            m.submodules[name] = ResetInserter(sequencer.layer_clear)(queue)
             m.d.comb += [
                 queue.w_data.eq(record),
                 queue.w_en.eq(engine.push),
@@ -184,7 +185,7 @@ class Core(wiring.Component):
                         for row in range(config.segments)
                     )
                 ),
-                drain.clear.eq(sequencer.clear),
+                drain.clear.eq(sequencer.layer_clear),
                 drain.destination.address.eq(destination.address + word),
                 drain.destination.phase.eq(destination.phase),
                 drain.destination.enable.eq(destination.enable[word]),
@@ -209,18 +210,12 @@ class Core(wiring.Component):
                         m.d.comb += outside.eq(inside)
                     else:
                         m.d.comb += inside.eq(outside)
+        for name, member in register_ports(config).items():
+            holder = next(block for block in (sequencer,) if name in block.signature.members)
+            register, value = getattr(registers, name), getattr(holder, name)
+            m.d.comb += value.eq(register) if member.flow is Out else register.eq(value)
         m.d.comb += [
-            sequencer.start.eq(registers.start),
-            sequencer.forget.eq(registers.clear),
-            sequencer.program.eq(registers.program),
-            sequencer.watchdog.eq(registers.watchdog),
-            sequencer.log_index.eq(registers.log_index),
             window.busy.eq(sequencer.busy),
-        ]
-        for name in ("busy", "done", "error", "error_layer", "layer", "cycles", "issue",
-                     "stall_weights", "setup", "drain", "log_cycles"):  # fmt: skip
-            m.d.comb += getattr(registers, name).eq(getattr(sequencer, name))
-        m.d.comb += [
             sequencer.program_write.eq(window.program_write.enable),
             sequencer.program_write_address.eq(window.program_write.address),
             sequencer.program_write_data.eq(window.program_write.data),

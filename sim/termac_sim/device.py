@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from termac.arch import Config, concatenate
 from termac.arch.records import SCALE
-from termac.arch.registers import LOG_ENTRIES
+from termac.arch.registers import COUNTERS, LOG_ENTRIES
 from termac.arch.timing import PROGRAM_OVERHEAD
 from termac.device import Device, Result
 from termac.errors import InputError
@@ -193,11 +193,10 @@ def _result(image: Image, found: dict[str, NDArray], tensors: bool) -> Result:
         ],
         axis=1,
     )
-    names = ("issue", "stall_weights", "setup", "drain")
     return Result(
         outputs=np.stack([image.output.at(0).load(words) for words in found["output"]]),
         tensors=kept,
         cycles=cycles,
         total_cycles=found["totals"],
-        counters={name: found["counters"][:, index] for index, name in enumerate(names)},
+        counters={name: found["counters"][:, index] for index, name in enumerate(COUNTERS)},
     )

@@ -1,17 +1,12 @@
 """The register file behind an AXI4-Lite slave."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from termac.arch.registers import (
-    LOG_ENTRIES,
-    REGISTER_ADDRESS_WIDTH,
-    REGISTERS,
-    Access,
-    ErrorCode,
-)
+from termac.arch.registers import REGISTER_ADDRESS_WIDTH, REGISTERS, Access
 
 from termac_hw.axi.burst import Response
+from termac_hw.axi.registers import register_ports
 
 __all__ = ["AxiLiteRegisters"]
 
@@ -31,10 +26,14 @@ class AxiLiteRegisters(wiring.Component):
     Members
     -------
     s_axil_* : AXI4-Lite slave (AxPROT is not needed and absent)
-    start, clear : Out, pulses of one cycle, in the first cycle of the write response
-    program, watchdog, log_index : Out, as last written
-    busy, done, error, error_layer, layer, cycles, issue, stall_weights, setup, drain, log_cycles :
-        In, as read
+    start, clear : Out(1)
+        Pulses of one cycle, in the first cycle of the write response: every field of a register
+        with :attr:`termac.arch.registers.Access.PULSE`.
+    program, watchdog, log_index : Out
+        As last written: every register that the host may write.
+    busy, done, error, layer, cycles and so on : In
+        As read: every field that changes at run time, see
+        :func:`termac_hw.axi.registers.register_ports`.
     """
 
     module_name = "termac_axi_lite"
@@ -60,22 +59,7 @@ class AxiLiteRegisters(wiring.Component):
                 "s_axil_rresp": Out(2),
                 "s_axil_rvalid": Out(1),
                 "s_axil_rready": In(1),
-                "start": Out(1),
-                "clear": Out(1),
-                "program": Out(16),
-                "watchdog": Out(32, init=REGISTERS["WATCHDOG"].reset_value(config)),
-                "log_index": Out(range(LOG_ENTRIES)),
-                "busy": In(1),
-                "done": In(1),
-                "error": In(ErrorCode),
-                "error_layer": In(16),
-                "layer": In(16),
-                "cycles": In(32),
-                "issue": In(32),
-                "stall_weights": In(32),
-                "setup": In(32),
-                "drain": In(32),
-                "log_cycles": In(32),
+                **register_ports(config),
             }
         )
 
@@ -87,13 +71,11 @@ class AxiLiteRegisters(wiring.Component):
 
     def _source(self, register, field):
         """Where a field of a register lives: its port, or a constant."""
-        if register.name in ("ID", "VERSION", "CONFIG_HASH"):
+        if register.is_constant:
             value = register.unpack(register.reset_value(self.config))[field.name]
             return Const(value, field.width)
-        if register.name == "STATUS" and field.name == "error":
-            return self.error != ErrorCode.NONE
-        alone = len(register.fields.fields) == 1
-        return getattr(self, register.name.lower() if alone else field.name)
+        value = Value.cast(getattr(self, register.port(field)))
+        return value if len(value) == field.width else value.any()
 
     def _write(self, m):
         """Both halves of a write wait for each other; then it happens and is answered."""
@@ -104,7 +86,10 @@ class AxiLiteRegisters(wiring.Component):
             self.s_axil_awready.eq(~has_address),
             self.s_axil_wready.eq(~has_data),
         ]
-        m.d.sync += [self.start.eq(0), self.clear.eq(0)]
+        for register in REGISTERS.values():
+            if register.access is Access.PULSE:
+                for field in register.fields.fields:
+                    m.d.sync += self._source(register, field).eq(0)
         with m.If(self.s_axil_awvalid & self.s_axil_awready):
             m.d.sync += [has_address.eq(1), address.eq(self.s_axil_awaddr[2:])]
         with m.If(self.s_axil_wvalid & self.s_axil_wready):

@@ -7,13 +7,20 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from termac.arch import DESCRIPTOR_WORDS, HEADER, PASS, TABLE_ENTRIES, Opcode
 from termac.arch.cells import DATA_TERMS, TERMS
-from termac.arch.registers import LOG_ENTRIES, ErrorCode
+from termac.arch.registers import COUNTERS, LOG_ENTRIES, ErrorCode
 from termac.arch.timing import drain_cycles, most_beats
 
+from termac_hw.axi.registers import register_ports
 from termac_hw.control.descriptor import Descriptor
 from termac_hw.layouts import struct
 
 __all__ = ["Sequencer"]
+
+_REGISTERS = (
+    "start", "clear", "program", "watchdog", "busy", "done", "error", "error_layer", "layer",
+    "cycles", *COUNTERS, "log_index", "log_cycles",
+)  # fmt: skip
+"""Registers whose values the sequencer takes or has, by port."""
 
 
 class Sequencer(wiring.Component):
@@ -24,13 +31,17 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    start, program, watchdog : from the registers; ``watchdog`` 0 means no limit
-    forget : from the registers: reset ``done`` and ``error`` while idle
-    busy, done, error, error_layer, layer : status
-    cycles, issue, stall_weights, setup, drain : performance counters of the last or current run
-    log_index, log_cycles : ``cycles`` at the end of layer ``log_index``, two cycles later
+    start, clear, program, watchdog, log_index : In
+        From the registers, see :func:`termac_hw.axi.registers.register_ports`. ``clear`` resets
+        ``done`` and ``error`` while idle. A ``watchdog`` of 0 means no limit.
+    busy, done, error, error_layer, layer : Out
+        Status.
+    cycles, issue, stall_weights, setup, drain : Out(32)
+        Performance counters of the last or current run.
+    log_cycles : Out(32)
+        ``cycles`` at the end of layer ``log_index``, two cycles after the index.
     layer_start, halt, descriptor : to loader and engine
-    clear : pulse before a layer starts: reset the residual queues of the drains
+    layer_clear : pulse before a layer starts: reset the residual queues of the drains
     record_address, record : program memory read port of the loader
     running, finished : from the engine
     address_error, overrun : faults, from loader and engine, from the drains
@@ -42,27 +53,13 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config):
         self.config = config
+        registers = register_ports(config)
         super().__init__(
             {
-                "start": In(1),
-                "forget": In(1),
-                "program": In(16),
-                "watchdog": In(32),
-                "busy": Out(1),
-                "done": Out(1),
-                "error": Out(ErrorCode),
-                "error_layer": Out(16),
-                "layer": Out(16),
-                "cycles": Out(32),
-                "issue": Out(32),
-                "stall_weights": Out(32),
-                "setup": Out(32),
-                "drain": Out(32),
-                "log_index": In(ceil_log2(LOG_ENTRIES)),
-                "log_cycles": Out(32),
+                **{name: registers[name].flip() for name in _REGISTERS},
                 "layer_start": Out(1),
                 "halt": Out(1),
-                "clear": Out(1),
+                "layer_clear": Out(1),
                 "descriptor": Out(Descriptor()),
                 "record_address": In(17),
                 "record": Out(PASS.width),
@@ -169,7 +166,7 @@ class Sequencer(wiring.Component):
                 leave()
             with m.State("CHECK"):
                 m.d.sync += [step.eq(0), table.eq(layer.table)]
-                m.d.comb += self.clear.eq(1)
+                m.d.comb += self.layer_clear.eq(1)
                 m.next = "RUN"
                 with m.If(layer.residual):
                     m.next = "TABLES"
@@ -263,27 +260,25 @@ class Sequencer(wiring.Component):
                 step.eq(drain_cycles(config)),
             ]
 
-        with m.If(self.forget & idle):
+        with m.If(self.clear & idle):
             m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
 
         # Counters.
         with m.If(self.start & idle):
-            m.d.sync += [
-                counter.eq(0)
-                for counter in (
-                    self.cycles, self.issue, self.stall_weights, self.setup, self.drain,
-                )
-            ]  # fmt: skip
+            m.d.sync += [getattr(self, name).eq(0) for name in ("cycles", *COUNTERS)]
         with m.Elif(active):
             in_layer = fsm.ongoing("LAYER")
             in_drain = fsm.ongoing("DRAIN")
-            m.d.sync += [
-                self.cycles.eq(self.cycles + 1),
-                self.issue.eq(self.issue + (in_layer & self.running)),
-                self.stall_weights.eq(self.stall_weights + (in_layer & ~self.running)),
-                self.drain.eq(self.drain + in_drain),
-                self.setup.eq(self.setup + ~(in_layer | in_drain)),
-            ]
+            counted = {
+                "issue": in_layer & self.running,
+                "stall_weights": in_layer & ~self.running,
+                "setup": ~(in_layer | in_drain),
+                "drain": in_drain,
+            }
+            m.d.sync += self.cycles.eq(self.cycles + 1)
+            for name in COUNTERS:
+                counter = getattr(self, name)
+                m.d.sync += counter.eq(counter + counted[name])
 
         m.submodules.log = log = Memory(shape=unsigned(32), depth=LOG_ENTRIES, init=[])
         log_read = log.read_port(domain="sync")

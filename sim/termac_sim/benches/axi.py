@@ -17,7 +17,7 @@ from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiResp
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, Opcode
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.arch.memory_map import MemoryMap
-from termac.arch.registers import ID, REGISTERS, VERSION, Access, ErrorCode
+from termac.arch.registers import COUNTERS, ID, REGISTERS, VERSION, Access, ErrorCode
 from termac.arch.timing import PROGRAM_OVERHEAD
 from termac.graph import golden
 from termac.image import load_image
@@ -244,8 +244,7 @@ async def registers_tell_the_truth(dut):
     await driver.load()
     await driver.run(0)
     counters = {
-        name: await driver.read(name)
-        for name in ("CYCLES", "ISSUE", "STALL_WEIGHTS", "SETUP", "DRAIN")
+        name: await driver.read(name) for name in ("CYCLES", *(name.upper() for name in COUNTERS))
     }
     assert counters.pop("CYCLES") == image.cycles == sum(counters.values())
     assert all(counters.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer, ValueChange
-from termac.arch.registers import ERROR_TEXT, LOG_ENTRIES, ErrorCode
+from termac.arch.registers import COUNTERS, ERROR_TEXT, LOG_ENTRIES, ErrorCode
 
 from termac_sim.exchange import parameters, report_progress
 from termac_sim.host import PERIOD, Host
@@ -69,9 +69,7 @@ class _Run:
             raise AssertionError(f"{where}: {code.name} in layer {layer}: {ERROR_TEXT[code]}")
         self.outputs.append(self._read(*program["output"]))
         self.totals.append(await host.read("CYCLES"))
-        self.counters.append(
-            [await host.read(name) for name in ("ISSUE", "STALL_WEIGHTS", "SETUP", "DRAIN")]
-        )
+        self.counters.append([await host.read(name.upper()) for name in COUNTERS])
         if len(self.outputs) == 1:  # the log does not depend on the data
             for index in range(min(len(self.ends), LOG_ENTRIES)):
                 await host.write("LOG_INDEX", value=index)

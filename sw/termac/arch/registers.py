@@ -13,6 +13,7 @@ from termac.arch.config import Config
 from termac.arch.layout import Field, Layout
 
 __all__ = [
+    "COUNTERS",
     "ERROR_TEXT",
     "ID",
     "LOG_ENTRIES",
@@ -32,6 +33,12 @@ VERSION = (1, 0)
 
 LOG_ENTRIES = 64
 """Layers whose end is logged; later layers run but are not logged."""
+
+COUNTERS = ("issue", "stall_weights", "setup", "drain")
+"""Performance counters besides CYCLES, each a register of that name.
+
+Every cycle of a program counts in exactly one of them.
+"""
 
 REGISTER_ADDRESS_WIDTH = 12
 """Bits of a register byte address: 4 KiB, the smallest window that an interconnect hands out."""
@@ -98,6 +105,19 @@ class Register:
     doc: str
     reset: int | None = 0
     values: type[enum.IntEnum] | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it always reads as its reset value: what changes at run time starts from 0."""
+        return self.access is Access.READ_ONLY and self.reset != 0
+
+    def port(self, field: Field) -> str:
+        """Name of the hardware port with the value of a field, unless the register is constant.
+
+        It is the name of the register if that has one field only, otherwise that of the field. A
+        flag with the name of another register shares the port: it says whether that is not 0.
+        """
+        return self.name.lower() if len(self.fields.fields) == 1 else field.name
 
     def pack(self, **values: int) -> int:
         """Register value from field values; absent fields are 0. Raises ValueError if one is

@@ -28,7 +28,7 @@ class Result:
     tensors : by name, int8 [N, height, width, channels]; the output of every layer, if asked for
     cycles : int64 [N, layers], measured cycles of every layer; empty for the golden model
     total_cycles : int64 [N], from start until done; empty for the golden model
-    counters : int64 [N] by name: issue, stall_weights, setup, drain
+    counters : int64 [N] by name, see :data:`termac.arch.registers.COUNTERS`
     """
 
     outputs: NDArray[np.int8]

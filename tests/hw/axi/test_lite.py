@@ -2,16 +2,24 @@ import random
 
 import pytest
 from amaranth.sim import Simulator
-from termac.arch import load_config
-from termac.arch.registers import ID, LOG_ENTRIES, REGISTERS, VERSION, Access, ErrorCode
+from termac.arch import Field, Layout, load_config
+from termac.arch.registers import (
+    COUNTERS,
+    ID,
+    LOG_ENTRIES,
+    REGISTERS,
+    VERSION,
+    Access,
+    ErrorCode,
+    Register,
+)
 from termac_hw.axi.lite import AxiLiteRegisters
 
 from tests.hw.axi.master import OKAY, SLVERR, AxiMaster, Read, Write
 
 CONFIG = load_config("tiny")
 MAPPED = {register.offset: register for register in REGISTERS.values()}
-INPUTS = ("busy", "done", "error_layer", "layer", "cycles", "issue", "stall_weights", "setup",
-          "drain", "log_cycles")  # fmt: skip
+INPUTS = ("busy", "done", "error_layer", "layer", "cycles", *COUNTERS, "log_cycles")
 
 
 def simulate(bench, *, stall):
@@ -130,6 +138,30 @@ def test_random_accesses(stall):
         assert pulses, "the test never pulsed"
 
     simulate(bench, stall=stall)
+
+
+def test_a_register_added_to_the_table_is_served(monkeypatch):
+    rows = (
+        Register("NEXT", 0x080, Access.READ_WRITE, Layout("next", (Field("value", 9),)), "", 5),
+        Register("LOAD", 0x084, Access.READ_ONLY, Layout("load", (Field("value", 20),)), ""),
+        Register("ACT", 0x088, Access.PULSE, Layout("act", (Field("go", 1), Field("end", 1))), ""),
+    )
+    for register in rows:
+        monkeypatch.setitem(REGISTERS, register.name, register)
+
+    async def bench(ctx, dut, master, pulses):
+        ctx.set(dut.load, 0xABCDE)
+        assert await read(ctx, master, 0x080) == (OKAY, 5)
+        assert await write(ctx, master, 0x080, 0xFFF) == OKAY
+        assert await read(ctx, master, 0x080) == (OKAY, 0x1FF)
+        assert ctx.get(dut.next) == 0x1FF
+        assert await read(ctx, master, 0x084) == (OKAY, 0xABCDE)
+        assert await write(ctx, master, 0x084, 1) == SLVERR
+        assert (len(dut.go), len(dut.end)) == (1, 1)
+        assert await write(ctx, master, 0x088, 2) == OKAY
+        assert not pulses, "another register's pulses"
+
+    simulate(bench, stall=0)
 
 
 def test_many_writes_in_flight():

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from amaranth.sim import Simulator
-from termac.arch.registers import ErrorCode
+from termac.arch.registers import COUNTERS, ErrorCode
 from termac.arch.timing import (
     ISSUE_LATENCY,
     PROGRAM_OVERHEAD,
@@ -131,10 +131,9 @@ def test_reads_and_cycles_of_random_programs(name, seed):
         assert ctx.get(sequencer.done)
         timings = [layer.timing for layer in layers]
         assert ctx.get(sequencer.cycles) == program_cycles(config, timings)
-        parts = [ctx.get(s) for s in (sequencer.issue, sequencer.stall_weights, sequencer.setup,
-                                      sequencer.drain)]  # fmt: skip
-        assert sum(parts) == ctx.get(sequencer.cycles)
-        assert parts[3] == len(layers) * drain_cycles(config)
+        parts = {name: ctx.get(getattr(sequencer, name)) for name in COUNTERS}
+        assert sum(parts.values()) == ctx.get(sequencer.cycles)
+        assert parts["drain"] == len(layers) * drain_cycles(config)
         total = PROGRAM_OVERHEAD
         for index, timing in enumerate(timings):
             ctx.set(sequencer.log_index, index)

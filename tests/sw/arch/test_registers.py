@@ -1,6 +1,7 @@
 import pytest
 from termac.arch import load_config
 from termac.arch.registers import (
+    COUNTERS,
     ERROR_TEXT,
     LOG_ENTRIES,
     REGISTER_ADDRESS_WIDTH,
@@ -24,6 +25,14 @@ def test_every_register_and_field_is_documented_and_fits():
         assert register.fields.width <= 32
         assert all(field.doc and field.width for field in register.fields.fields)
         assert register.reset_value(config) < 1 << register.fields.width
+
+
+def test_counters_are_registers_of_32_bits():
+    for name in COUNTERS:
+        register = REGISTERS[name.upper()]
+        (field,) = register.fields.fields
+        assert (register.access, field.width) == (Access.READ_ONLY, 32)
+        assert register.port(field) == name
 
 
 def test_pack_and_unpack():
