@@ -11,6 +11,7 @@ __all__ = [
     "MismatchError",
     "ModelError",
     "TermacError",
+    "printable",
 ]
 
 
@@ -44,3 +45,22 @@ class DeviceError(TermacError):
 
 class MismatchError(TermacError):
     """Device and golden model disagree; names layer, tile, channel, pixel and values."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Text for a terminal: control and format characters as escapes such as ``\\x1b``.
+
+    Names come from files of others; a line feed or a terminal escape in one must not look like
+    output of ours. ``lines``: line feeds stay.
+
+    Examples
+    --------
+    >>> printable("conv\x1b[2J")
+    'conv\\\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or (lines and c == "\n") else c.encode("unicode_escape").decode()
+        for c in text
+    )

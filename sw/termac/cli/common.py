@@ -1,4 +1,4 @@
-"""What all commands share: errors in one line, tables or JSON, progress."""
+"""What all commands share: tables or JSON, progress."""
 
 from __future__ import annotations
 
@@ -13,25 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from termac.errors import DeviceError, MismatchError, TermacError
+from termac.cli.exits import standard_output
+from termac.errors import DeviceError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "EXIT_ERROR",
-    "EXIT_INTERRUPTED",
-    "EXIT_MISMATCH",
     "Reporter",
-    "ReportingGroup",
     "import_simulated_device",
     "json_option",
+    "plain_console",
     "progress",
 ]
-
-EXIT_MISMATCH = 1
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 QUIET_SECONDS = 3.0
 """Shorter work is not announced, unless there is a terminal."""
@@ -40,34 +34,6 @@ LINE_SECONDS = 10.0
 
 Advance = Callable[[int, int, str], None]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class ReportingGroup(click.Group):
-    """Turns errors meant for the user into one line on stderr and an exit code.
-
-    This is the only place that does: commands let :class:`TermacError` and ``OSError`` pass.
-    """
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MismatchError as error:
-            _fail(ctx, str(error), EXIT_MISMATCH)
-        except TermacError as error:
-            _fail(ctx, str(error), EXIT_ERROR)
-        except KeyboardInterrupt:  # click would exit with 1, which means a mismatch here
-            _fail(ctx, "interrupted", EXIT_INTERRUPTED)
-        except BrokenPipeError:  # a reader such as `head` has seen enough; click handles it
-            raise
-        except OSError as error:
-            names = [str(name) for name in (error.filename, error.filename2) if name]
-            reason = error.strerror or str(error)
-            _fail(ctx, ": ".join([" -> ".join(names), reason] if names else [reason]), EXIT_ERROR)
-
-
-def _fail(ctx: click.Context, message: str, code: int) -> None:
-    click.echo(f"error: {message}", err=True)
-    ctx.exit(code)
 
 
 def json_option(command: _Command) -> _Command:
@@ -96,17 +62,35 @@ class Reporter:
 
     def show(self, facts: dict[str, Any], tables: Callable[[], Iterator[Any]]) -> None:
         """Print ``facts`` as JSON, or else everything that ``tables()`` yields (rich or text)."""
-        if self.as_json:
-            click.echo(json.dumps(facts, indent=2, default=_plain))
-            return
-        from rich.console import Console
+        with standard_output():
+            if self.as_json:
+                click.echo(json.dumps(facts, indent=2, default=_plain))
+                return
+            console = plain_console()
+            if not console.is_terminal:  # a file has no width of its own: do not fold paths
+                console = plain_console(width=160)
+            for part in tables():
+                console.print(part)
+                console.print()
 
-        console = Console(highlight=False)
-        if not console.is_terminal:  # a file has no width of its own: do not fold paths
-            console = Console(width=160, highlight=False)
-        for part in tables():
-            console.print(part)
-            console.print()
+
+def plain_console(**options: Any) -> Console:
+    """A console that prints names as they are: no markup, no emoji, control characters escaped.
+
+    Names come from files of others, and ``[/foo]`` or a terminal escape is as good as any.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    class PlainConsole(Console):
+        def render_str(self, text: str, **style: Any) -> Text:
+            plain = {**style, "markup": False, "emoji": False}
+            return super().render_str(printable(text), **plain)
+
+        def on_broken_pipe(self) -> None:
+            raise  # rich calls this while it handles the error, and would exit with 1
+
+    return PlainConsole(highlight=False, **options)
 
 
 def _plain(value: Any) -> Any:
@@ -127,9 +111,8 @@ def progress(text: str) -> Iterator[Advance]:
     On a terminal a bar, which only moves until the first call. Otherwise lines, and none at all
     for what is done within seconds.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    text = printable(text)
+    console = plain_console(stderr=True)
     with _bar(text, console) if console.is_terminal else _lines(text) as advance:
         yield advance
 
@@ -139,16 +122,18 @@ def _bar(text: str, console: Console) -> Iterator[Advance]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(text, total=None, note="")
 
         def advance(done: int, total: int, now: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=f"{done}/{total} {now}".rstrip())
+            bar.update(
+                task, completed=done, total=total, note=printable(f"{done}/{total} {now}".rstrip())
+            )
 
         yield advance
         total = bar.tasks[0].total or 1
@@ -166,7 +151,7 @@ def _lines(text: str) -> Iterator[Advance]:
         nonlocal printed
         if time.monotonic() - printed >= LINE_SECONDS:
             printed = time.monotonic()
-            click.echo(f"{text}: {done} of {total} {now}".rstrip(), err=True)
+            click.echo(printable(f"{text}: {done} of {total} {now}".rstrip()), err=True)
 
     try:
         yield advance
