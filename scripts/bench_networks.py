@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import numpy as np
+from _cifar10 import cifar10
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -31,7 +32,7 @@ from termac.compress.combine.prune import combine_network
 from termac.device.compare import check_cycles, compare
 from termac.errors import CapacityError, InputError, TermacError
 from termac.examples import MODELS
-from termac.examples.datasets import Split, cifar10, mnist, normalize
+from termac.examples.datasets import Split, mnist, normalize
 from termac.frontend import load_onnx
 from termac.graph import Conv, golden
 from termac.graph.floating import FloatGraph

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from _cifar10 import cifar10
 from _training import Command, accuracy, nn, prepare, report, torch
 from termac.errors import InputError
 from termac.examples import datasets
@@ -100,7 +101,7 @@ def load(path: Path) -> ResNet20:
 def main(output: Path, weights: Path, data: Path) -> None:
     prepare(seed=1)
     model = load(weights)
-    test = datasets.cifar10(data).test
+    test = cifar10(data).test
     score = accuracy(model, datasets.normalize(test.images, MEAN, STD), test.labels)
     exported = export(
         model,

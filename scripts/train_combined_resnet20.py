@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from _cifar10 import cifar10
 from _combining import CombineRecipe, fit_combined, make_combiner
 from _training import Command, prepare, report, shifted, torch
 from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
@@ -74,7 +75,7 @@ def main(
     checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
     recipe = replace(RECIPE, epochs=epochs)
     prepare(recipe.seed)
-    cifar = datasets.cifar10(data)
+    cifar = cifar10(data)
     train, held_out = cifar.train[:-HELD_OUT], cifar.train[-HELD_OUT:]
     model, teacher = load(weights), load(weights)
     samples = torch.from_numpy(datasets.normalize(train[:SAMPLES].images, MEAN, STD))

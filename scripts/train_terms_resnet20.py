@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from _cifar10 import cifar10
 from _combining import CombineRecipe, fit_combined
 from _training import Command, prepare, report
 from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
-from termac.examples import datasets
 from termac.graph import Terms
 from termac.train import TermQuantizer
 from train_combined_resnet20 import HELD_OUT, augment
@@ -78,7 +78,7 @@ def main(
     checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
     recipe = replace(RECIPE, epochs=epochs, rate=rate)
     prepare(recipe.seed)
-    cifar = datasets.cifar10(data)
+    cifar = cifar10(data)
     train, held_out = cifar.train[:-HELD_OUT], cifar.train[-HELD_OUT:]
     model, teacher = load(weights), load(weights)
     budget = Terms(weights=terms, data=counted)

@@ -3,22 +3,13 @@
 import random
 from dataclasses import replace
 
+import _cell_variants as variants
 import pytest
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 from termac.arch import load_config
 
-from tests.places import SCRIPTS
-
 BASE = replace(load_config("tiny"), rows=8, columns=16, segments=4, cell="term")
-
-
-@pytest.fixture
-def variants(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import _cell_variants
-
-    return _cell_variants
 
 
 def simulate(component, bench):
@@ -29,7 +20,7 @@ def simulate(component, bench):
 
 
 @pytest.mark.parametrize("lanes", [1, 8])
-def test_a_term_with_its_own_exponent(variants, lanes):
+def test_a_term_with_its_own_exponent(lanes):
     config = variants.OwnExponents.of(replace(BASE, lanes=lanes))
     cell, layout = variants.OwnExponentCell(config), config.weight_layout
     rng = random.Random(lanes)
@@ -64,7 +55,7 @@ def test_a_term_with_its_own_exponent(variants, lanes):
     simulate(cell, bench)
 
 
-def test_a_grid_of_parallel_cells_is_a_matrix_product(variants):
+def test_a_grid_of_parallel_cells_is_a_matrix_product():
     """Two weight tiles, the second shifted in behind the swap token of the first."""
     rows, columns = 2, 3
     grid = variants.Grid(variants.ParallelCell, rows, columns)

@@ -19,8 +19,7 @@ pytest.importorskip("onnxscript")
 
 
 @pytest.fixture
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+def scripts():
     import _training
 
     return _training, importlib.import_module("termac.train.export")

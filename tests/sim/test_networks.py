@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from _cifar10 import cifar10
 from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compress import quantize
@@ -70,7 +71,7 @@ def resnet20():
     if not RESNET20.is_file() or not folder.is_dir():
         pytest.skip("no build/resnet20.onnx (scripts/export_resnet20.py) or no CIFAR-10")
     pytest.importorskip("PIL")
-    data = datasets.cifar10(folder)
+    data = cifar10(folder)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     model = load_onnx(RESNET20)
     calibration = datasets.normalize(data.train[:256].images, mean, std)
@@ -97,7 +98,7 @@ def cifar():
     if not (DATA / "cifar10").is_dir():
         pytest.skip("no CIFAR-10 files beside the project")
     pytest.importorskip("PIL")
-    data = datasets.cifar10(DATA / "cifar10")
+    data = cifar10(DATA / "cifar10")
     scaling = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     images = (data.train[:256].images, data.test.images)
     return *(datasets.normalize(part, *scaling) for part in images), data.test.labels

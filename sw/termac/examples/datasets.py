@@ -1,7 +1,7 @@
-"""Image data sets as NCHW arrays: idx files, MNIST, CIFAR-10 and scikit-learn's digits.
+"""Image data sets as NCHW arrays: idx files, MNIST and scikit-learn's digits.
 
-Nothing is downloaded: the readers take a folder, or data that a package brings along. The packages
-for CIFAR-10 (Pillow) and the digits (scikit-learn) are imported only when they are needed.
+Nothing is downloaded: the readers take a folder, or data that a package brings along. scikit-learn,
+which has the digits, is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ from numpy.typing import NDArray
 
 from termac.errors import InputError
 
-__all__ = ["Dataset", "Split", "cifar10", "digits", "mnist", "normalize", "read_idx"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "digits",
+    "existing_folder",
+    "file_bytes",
+    "mnist",
+    "normalize",
+    "read_idx",
+]
 
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-CIFAR10_SHEET = 500  # images stacked in one picture file
 DIGITS_TEST = 360  # of 1,797
 
 
@@ -108,7 +116,14 @@ def normalize(
     return (images - offset) / np.asarray(std, np.float32).reshape(shape)
 
 
-def _file_bytes(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """Content of a file, unzipped if it is gzip.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is a damaged gzip file.
+    """
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
@@ -130,7 +145,7 @@ def read_idx(path: str | Path) -> NDArray:
         The file cannot be read, is not an idx file, or is shorter or longer than its header says.
     """
     path = Path(path)
-    content = _file_bytes(path)
+    content = file_bytes(path)
     magic = content[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES:
         raise InputError(f"{path}: not an idx file (starts with {magic.hex(' ') or 'nothing'})")
@@ -151,7 +166,19 @@ def read_idx(path: str | Path) -> NDArray:
     return array.astype(dtype.newbyteorder("="))
 
 
-def _folder(folder: str | Path, hint: str) -> Path:
+def existing_folder(folder: str | Path, hint: str) -> Path:
+    """The folder of a data set.
+
+    Parameters
+    ----------
+    folder : str or Path
+    hint : what it should hold
+
+    Raises
+    ------
+    InputError
+        If there is no such folder.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it should hold {hint}")
@@ -178,7 +205,7 @@ def mnist(folder: str | Path) -> Dataset:
     The files are ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with
     ``t10k``, each gzip (``.gz``) or plain.
     """
-    folder = _folder(folder, "train-images-idx3-ubyte.gz and the other three idx files")
+    folder = existing_folder(folder, "train-images-idx3-ubyte.gz and the other three idx files")
 
     def read(part: str) -> Split:
         stem = "train" if part == "train" else "t10k"
@@ -187,49 +214,6 @@ def mnist(folder: str | Path) -> Dataset:
         return Split(pixels[:, None], labels.astype(np.int64))
 
     return Dataset("mnist", read, classes="0123456789", mean=[0.1307], std=[0.3081])
-
-
-def cifar10(folder: str | Path) -> Dataset:
-    """CIFAR-10 from lossless picture sheets: 500 images of 32x32 stacked in each.
-
-    Files: ``train_000.webp`` .. ``train_099.webp`` with ``train_labels.u8``, and ``test_*.webp``
-    with ``test1000_labels.u8``, one byte per label.
-    """
-    folder = _folder(folder, "train_*.webp, test_*.webp and their label files")
-
-    def read(part: str) -> Split:
-        name = "train_labels.u8" if part == "train" else "test1000_labels.u8"
-        labels = np.frombuffer(_file_bytes(folder / name), np.uint8)
-        if not len(labels) or labels.max() > 9:
-            raise InputError(f"{folder / name}: should hold bytes 0..9, one for each image")
-        sheets = -(-len(labels) // CIFAR10_SHEET)
-        pixels = np.concatenate([_sheet(folder / f"{part}_{n:03}.webp") for n in range(sheets)])
-        return Split(pixels[: len(labels)], labels.astype(np.int64))
-
-    animals = ["bird", "cat", "deer", "dog", "frog", "horse"]
-    classes = ["airplane", "automobile", *animals, "ship", "truck"]
-    mean, std = (0.49140, 0.48216, 0.44653), (0.24703, 0.24349, 0.26159)
-    return Dataset("cifar10", read, classes=classes, mean=mean, std=std)
-
-
-def _sheet(path: Path) -> NDArray[np.uint8]:
-    """Images of one sheet, uint8 [500, 3, 32, 32]."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{path.name} needs Pillow to be read: pip install 'pillow>=10'"
-        ) from error
-    try:
-        with Image.open(path) as picture:
-            rows = np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: missing or damaged picture") from error
-    if rows.shape != (32 * CIFAR10_SHEET, 32, 3):
-        raise InputError(
-            f"{path}: {rows.shape[1]} x {rows.shape[0]} pixels, should be 32 x {32 * CIFAR10_SHEET}"
-        )
-    return np.ascontiguousarray(rows.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
 
 
 def digits() -> Dataset:
