@@ -79,9 +79,11 @@ class AxiLiteRegisters(wiring.Component):
 
     def _write(self, m):
         """Both halves of a write wait for each other; then it happens and is answered."""
-        has_address, has_data = Signal(), Signal()
+        has_address = Signal()
+        has_data = Signal()
         address = Signal(REGISTER_ADDRESS_WIDTH - 2)
-        word, strobe = Signal(32), Signal(4)
+        word = Signal(32)
+        strobe = Signal(4)
         m.d.comb += [
             self.s_axil_awready.eq(~has_address),
             self.s_axil_wready.eq(~has_data),

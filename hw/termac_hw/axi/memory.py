@@ -249,7 +249,8 @@ class AxiMemory(wiring.Component):
         region = memory_map.activations
         burst, identity, active, step = self._accept(m, platform, "ar")
         target, _, beat = _slices(region, burst.address)
-        good, issue = Signal(), Signal()
+        good = Signal()
+        issue = Signal()
         left = Signal(8)  # beats behind the current one
         credit = Signal(range(_FIFO_DEPTH + 1), init=_FIFO_DEPTH)
         m.d.comb += [

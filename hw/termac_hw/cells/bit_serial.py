@@ -109,7 +109,9 @@ class BitSerialCell(wiring.Component):
 
         index = Signal(INDEX, reset_less=True)
         sign = Signal()
-        low, high = Signal(INTERLEAVED), Signal(INTERLEAVED)  # the MACs that get these halves
+        # The MACs that get these halves:
+        low = Signal(INTERLEAVED)
+        high = Signal(INTERLEAVED)
         m.d.sync += index.eq(following)
         m.d.comb += [
             sign.eq(index[0] ^ following[0]),

@@ -68,9 +68,9 @@ class RowEnd(wiring.Component):
             parts.append(whole)
 
         # The first byte waits for two more parts, the second for one.
-        first, waiting, second = (
-            Signal(BITS, name=name, reset_less=True) for name in ("first_byte", "waiting", "second")
-        )
+        first = Signal(BITS, name="first_byte", reset_less=True)
+        waiting = Signal(BITS, reset_less=True)
+        second = Signal(BITS, reset_less=True)
         with m.If(ends[0]):
             m.d.sync += [index[0].eq(index[0] + 1), index[1].eq(index[0]), first.eq(parts[0])]
         with m.If(ends[1]):

@@ -43,7 +43,8 @@ class Ecp5RowEnd(RowEnd):
 
     def _join(self, m, acc):
         width = self.config.result_width
-        operand, doubled = Signal(signed(width)), Signal(width)
+        operand = Signal(signed(width))
+        doubled = Signal(width)
         m.d.comb += [
             operand.eq(Mux(self.first, ~self.sum, self.sum)),
             doubled.eq(Cat(self.first, acc)),

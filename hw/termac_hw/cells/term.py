@@ -228,7 +228,9 @@ class RowEnd(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shape = signed(self.config.result_width)
-        acc, following, result = Signal(shape), Signal(shape), Signal(shape, reset_less=True)
+        acc = Signal(shape)
+        following = Signal(shape)
+        result = Signal(shape, reset_less=True)
         within = Signal()  # after the first beat of a vector, up to its last
         m.d.comb += [
             following.eq((Mux(self.double, acc << 1, acc) if self.DOUBLES else acc) + self.sum),

@@ -68,8 +68,10 @@ class LaneEncoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # First cycle: digits. Both differences at once, not one negated: a shorter path.
-        difference, opposite = Signal(signed(PLACES)), Signal(signed(PLACES))
-        magnitude, sign = Signal(PLACES + 1), difference[-1]
+        difference = Signal(signed(PLACES))
+        opposite = Signal(signed(PLACES))
+        magnitude = Signal(PLACES + 1)
+        sign = difference[-1]
         m.d.comb += [
             difference.eq(self.value - self.zero),
             opposite.eq(self.zero - self.value),
@@ -78,7 +80,8 @@ class LaneEncoder(wiring.Component):
         tripled = (difference + (difference << 1))[1 : PLACES + 1]
         here, above, below = magnitude[:PLACES], magnitude[1:], Cat(Const(0, 1), magnitude)[:PLACES]
         ends = ~here & below & Cat(Const(0, 2), magnitude)[:PLACES]
-        used, negative = Signal(PLACES, reset_less=True), Signal(PLACES, reset_less=True)
+        used = Signal(PLACES, reset_less=True)
+        negative = Signal(PLACES, reset_less=True)
         signs = difference >> 1
         m.d.sync += [
             used.eq(Mux(self.hese, (here & ~below) | ends, tripled ^ signs)),

@@ -105,7 +105,8 @@ class Feeder(wiring.Component):
         m = Module()
         word = Signal(coded_layout(self.config), reset_less=True)
         half = Signal()
-        weight_term, data_term = Signal(range(TERMS)), Signal(range(DATA_TERMS))
+        weight_term = Signal(range(TERMS))
+        data_term = Signal(range(DATA_TERMS))
         following = weight_term + 1
         m.d.sync += weight_term.eq(following)
         with m.If(following == self.terms):

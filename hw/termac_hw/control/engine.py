@@ -175,7 +175,8 @@ class Engine(wiring.Component):
 
         # Output block and, if several row tiles share a word, the part of it that a tile fills.
         tiles_per_word, words_per_tile = config.tiles_per_word, config.words_per_tile
-        tile_block, block = Signal(16), Signal(16)
+        tile_block = Signal(16)
+        block = Signal(16)
         tile_phase = Signal(max(1, ceil_log2(tiles_per_word)))
         phase_of_word = Signal.like(tile_phase)
         parameters = Signal(ceil_log2(config.parameter_depth))
@@ -301,7 +302,8 @@ class Engine(wiring.Component):
             )
         )
         base1 = Signal(signed(ADDRESS_WIDTH))
-        y1, x1 = Signal.like(here.y, name="y1"), Signal.like(here.x, name="x1")
+        y1 = Signal.like(here.y)
+        x1 = Signal.like(here.x)
         residual_word = Signal.like(phase)
         m.d.comb += residual_word.eq(phase - segments)
         residual_block = block + residual_word
@@ -327,7 +329,8 @@ class Engine(wiring.Component):
         stage2 = Signal(stage1.shape())
         tap = Signal(tap_layout)
         base2 = Signal(signed(ADDRESS_WIDTH))
-        y2, x2 = Signal.like(here.y, name="y2"), Signal.like(here.x, name="x2")
+        y2 = Signal.like(here.y)
+        x2 = Signal.like(here.x)
         m.d.sync += [
             stage2.eq(stage1),
             tap.eq(tap_read.data),

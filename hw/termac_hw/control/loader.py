@@ -63,12 +63,16 @@ class Loader(wiring.Component):
         columns = config.columns
         record = data.View(struct(PASS), self.record)
 
-        tile, number = Signal(16), Signal(16)  # row tile and pass
+        # Row tile and pass:
+        tile = Signal(16)
+        number = Signal(16)
         remaining = Signal(20)  # vectors of this row tile not yet begun, this chunk included
         base = Signal(21)  # first weight word of the row tile
-        tap, record_address = Signal(17), Signal(17)
+        tap = Signal(17)
+        record_address = Signal(17)
         parameters = Signal(18)
-        new_tile, new_chunk = Signal(), Signal()
+        new_tile = Signal()
+        new_chunk = Signal()
         depth = config.accumulator_depth
         last_chunk = remaining <= depth
         last_pass = number + 1 == layer.passes
@@ -80,11 +84,14 @@ class Loader(wiring.Component):
         # Words of the tile: already read, to be offered after, in all.
         keeps_terms = config.kind.keeps_terms
         count = Signal(range(tile_words(config, TERMS) + 1))
-        words, offer = Signal.like(count), Signal.like(count)
+        words = Signal.like(count)
+        offer = Signal.like(count)
         m.d.sync += [words.eq(columns), offer.eq(offer_read(config, 1) - 1)]
         if keeps_terms:
-            column, place = Signal(range(columns)), Signal(range(TERMS))
-            deep, busy = Signal(), Signal()
+            column = Signal(range(columns))
+            place = Signal(range(TERMS))
+            deep = Signal()
+            busy = Signal()
             m.d.sync += [
                 words.eq(columns * layer.terms),
                 offer.eq(columns * layer.terms + (offer_read(config, 1) - columns - 1)),

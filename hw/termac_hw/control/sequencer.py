@@ -105,8 +105,10 @@ class Sequencer(wiring.Component):
 
         # A fault ends any state but IDLE: `fault` gathers it, a cycle later every state leaves on
         # `failed` and lets the pipeline run empty before the machine may be started again.
-        fault, found = Signal(ErrorCode), Signal(ErrorCode)
-        failed, active = Signal(), Signal()
+        fault = Signal(ErrorCode)
+        found = Signal(ErrorCode)
+        failed = Signal()
+        active = Signal()
         m.d.sync += found.eq(fault)
         m.d.comb += failed.eq(active & (found != ErrorCode.NONE))
 
