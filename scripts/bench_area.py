@@ -23,8 +23,8 @@ from amaranth.lib.wiring import Component
 from rich.console import Console
 from rich.table import Table
 from termac.arch import Config, load_config, preset_names
-from termac.cli.common import Advance, progress
 from termac.errors import TermacError
+from termac.report.console import Advance, progress
 from termac_hw.array import Array
 from termac_hw.cells import cell_kind
 from termac_hw.cells.kinds import cell_names

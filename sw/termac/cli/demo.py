@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from termac.cli.common import Reporter, import_simulated_device, json_option, progress
+from termac.cli.common import Reporter, import_simulated_device, json_option
 from termac.files import check_writable_folder
+from termac.report.console import progress
 
 __all__ = ["demo"]
 

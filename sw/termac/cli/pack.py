@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from termac.cli.combine import Selects, combining_rows
-from termac.cli.common import Reporter, json_option, progress
+from termac.cli.common import Reporter, json_option
 from termac.cli.terms import (
     TermChoice,
     TermOption,
@@ -21,6 +21,7 @@ from termac.cli.terms import (
 )
 from termac.errors import ConfigError
 from termac.files import check_writable_file, check_writable_folder, load_array
+from termac.report.console import progress
 
 if TYPE_CHECKING:
     from termac.compress.terms.layer import TermLayer

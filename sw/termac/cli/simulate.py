@@ -9,8 +9,9 @@ from typing import Any
 import click
 import numpy as np
 
-from termac.cli.common import Reporter, import_simulated_device, json_option, progress
+from termac.cli.common import Reporter, import_simulated_device, json_option
 from termac.files import check_writable_file, load_array, save_array
+from termac.report.console import progress
 
 __all__ = ["simulate"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from termac.cli import main
-from termac.cli.common import plain_console
 from termac.cli.exits import LONGEST
 from termac.errors import DeviceError, InputError, MismatchError, printable
+from termac.report.console import plain_console
 
 
 def run_raising(monkeypatch, error, *options, before=lambda: None):
