@@ -10,7 +10,7 @@ import click
 import numpy as np
 from _training import Augment, accuracy, nn, torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from termac.compress.combine.grouping import Grouping
+from termac.compile.grouping import Grouping
 from termac.errors import InputError
 from termac.examples.datasets import Split, normalize
 from termac.train import Combiner, FakeQuantizer, TermQuantizer, distillation_loss

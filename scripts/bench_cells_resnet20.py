@@ -32,8 +32,8 @@ from termac.arch import Config, load_config
 from termac.arch.estimate import decode_timings
 from termac.arch.timing import layer_cycles
 from termac.compile import compile_graph
+from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.combine.grouping import Grouping
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
 from termac.errors import CapacityError, TermacError
@@ -80,13 +80,13 @@ ENTRIES = (
 )
 
 
-def _compiled(graph: Graph, config: Config, **formats: Any) -> tuple[Image, bool]:
+def _compiled(graph: Graph, config: Config, grouping: Grouping | None) -> tuple[Image, bool]:
     """Image, and whether memories had to be enlarged for it."""
     try:
-        return compile_graph(graph, config, **formats), False
+        return compile_graph(graph, config, grouping=grouping), False
     except CapacityError:
         roomy = replace(config, weight_depth=1 << 16, program_depth=1 << 14, tap_depth=1 << 14)
-        return compile_graph(graph, roomy, **formats), True
+        return compile_graph(graph, roomy, grouping=grouping), True
 
 
 def _binary_cycles(image: Image) -> int:
@@ -121,25 +121,21 @@ def measure(images: int, advance: Callable[[int, int, str], None]) -> Iterator[d
     for entry in ENTRIES:
         title = f"{entry.preset}, {entry.title}"
         advance(0, 1, title)
-        config, graph, formats = (
-            replace(load_config(entry.preset), segments=entry.segments),
-            dense,
-            {},
-        )
+        config = replace(load_config(entry.preset), segments=entry.segments)
+        graph, grouping = dense, None
         if entry.trained:
             packed = load_onnx(MODELS / entry.trained)
             grouping = Grouping.read(packed.properties, packed.shapes)
             assert grouping is not None
             assert grouping.fits(config)
             graph = quantize(packed, calibration)
-            formats = {"factors": grouping.factors, "orders": grouping.orders}
         elif entry.allowance is not None:
             shared = not config.kind.splits_data
             graph = fit_terms(
                 model, dense, calibration, lanes=config.lanes, allowance=entry.allowance,
                 shared=shared, more=None if shared else MORE, progress=advance,
             ).graph  # fmt: skip
-        image, enlarged = _compiled(graph, config, **formats)
+        image, enlarged = _compiled(graph, config, grouping)
         now = whole if graph is dense else right(graph)
         gained, lost = int((now & ~whole).sum()), int((whole & ~now).sum())
         record = {

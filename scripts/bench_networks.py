@@ -26,8 +26,8 @@ from rich.progress import Progress
 from rich.table import Table
 from termac.arch import Config, load_config
 from termac.compile import compile_graph
+from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.combine.grouping import Grouping
 from termac.compress.combine.prune import combine_network
 from termac.device.compare import check_cycles, compare
 from termac.errors import CapacityError, InputError, TermacError
@@ -113,14 +113,13 @@ def compiled(
 ) -> tuple[Image, bool]:
     """Image, and whether memories had to be enlarged for it."""
     integers = quantize(graph, calibration)
-    formats: dict[str, Any] = {}
-    if grouping is not None and grouping.fits(config):
-        formats = {"factors": grouping.factors, "orders": grouping.orders}
+    if grouping is not None and not grouping.fits(config):
+        grouping = None
     try:
-        return compile_graph(integers, config, **formats), False
+        return compile_graph(integers, config, grouping=grouping), False
     except CapacityError:
         roomy = replace(config, weight_depth=1 << 15, program_depth=1 << 14, tap_depth=1 << 14)
-        return compile_graph(integers, roomy, **formats), True
+        return compile_graph(integers, roomy, grouping=grouping), True
 
 
 def simulated(image: Image, x: NDArray[np.int8], advance: Callable[..., None]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 from _cifar10 import cifar10
 from termac.arch import load_config
 from termac.compile import compile_graph
+from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.combine.grouping import Grouping
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
 from termac.device.compare import compare
@@ -34,8 +34,7 @@ def predictions(graph, samples):
 
 def check(graph, config, samples, grouping=None):
     """Run samples on the RTL; every layer bit for bit, every cycle as predicted."""
-    formats = {"factors": grouping.factors, "orders": grouping.orders} if grouping else {}
-    image = compile_graph(graph, config, **formats)
+    image = compile_graph(graph, config, grouping=grouping)
     x = golden.quantize_input(graph, samples)
     expected = golden.run(graph, x)
     (result,) = device.run_images(device.build_core(config), [(image, x)], tensors=True)

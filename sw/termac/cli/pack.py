@@ -128,8 +128,8 @@ def pack(
     samples = load_array(calibration, "calibration data")
 
     from termac.compile import compile_graph
+    from termac.compile.grouping import Grouping
     from termac.compress import quantize
-    from termac.compress.combine.grouping import Grouping
     from termac.compress.combine.prune import combine_network
     from termac.frontend import load_onnx
     from termac.image import save_image
@@ -175,12 +175,7 @@ def pack(
             )
             graph, layers = fitted.graph, fitted.layers
         advance(2, 3, "compile")
-        image = compile_graph(
-            graph,
-            config,
-            factors=grouping.factors if grouping else None,
-            orders=grouping.orders if grouping else None,
-        )
+        image = compile_graph(graph, config, grouping=grouping)
         if combined is not None:
             rows = combining_rows(image, combined.layers)
         if picture is not None:

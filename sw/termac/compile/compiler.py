@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from termac.arch import Config
 from termac.compile.assemble import Assembler
-from termac.compile.factors import Factor
+from termac.compile.grouping import Grouping
 from termac.compile.layout import Layout, lay_out
 from termac.compile.place import place
 from termac.compile.plan import PlannedLayer
@@ -25,8 +25,7 @@ def compile_graph(
     config: Config,
     *,
     group_pixels: bool = True,
-    factors: Mapping[str, Factor] | None = None,
-    orders: Mapping[str, Sequence[int]] | None = None,
+    grouping: Grouping | None = None,
 ) -> Image:
     """Compile a network for one configuration.
 
@@ -36,11 +35,9 @@ def compile_graph(
     config : Config
     group_pixels : bool
         Store several pixels of thin tensors in one word (space to depth), where that saves cycles.
-    factors : (y, x) by tensor name
-        Pixels per word to start the search from, such as a network was pruned for.
-    orders : channel order by tensor name
-        ``order[i]`` is the channel that takes place i; see
-        :func:`termac.compile.channel_groups`. Holds for all tensors that additions join.
+    grouping : Grouping, optional
+        Pixels per word to start the search from and channel orders to keep to, such as the network
+        was pruned for.
 
     Raises
     ------
@@ -49,13 +46,13 @@ def compile_graph(
     ModelError
         If a node cannot run on the accelerator at all.
     """
-    layout = lay_out(graph, config, group_pixels=group_pixels, factors=factors, orders=orders)
+    layout = lay_out(graph, config, group_pixels=group_pixels, grouping=grouping)
     try:
         return _compile(layout)
     except CapacityError:
         if set(layout.factors.values()) == {(1, 1)}:
             raise  # else perhaps it fits without
-    return _compile(lay_out(graph, config, group_pixels=False, orders=orders))
+    return _compile(lay_out(graph, config, group_pixels=False, grouping=grouping))
 
 
 def _compile(layout: Layout) -> Image:

@@ -10,6 +10,7 @@ import numpy as np
 from termac.arch import Config
 from termac.compile.factors import Factor, Factors, tensor_sets
 from termac.compile.fuse import Layer, fuse
+from termac.compile.grouping import Grouping
 from termac.compile.plan import PlannedLayer, plan_layer
 from termac.compile.shortcuts import absorb_shortcuts
 from termac.errors import ModelError
@@ -46,14 +47,18 @@ class Layout:
         assert plan is not None  # the search takes only factors that go together
         return plan
 
+    def grouping(self, orders: Mapping[str, Sequence[int]]) -> Grouping:
+        """The chosen pixels per stored pixel of every tensor, with channel orders to go along."""
+        factors = {name: self.factors[self.sets[name]] for name in self.storages}
+        return Grouping.on(self.config, factors=factors, orders=orders)
+
 
 def lay_out(
     graph: Graph,
     config: Config,
     *,
     group_pixels: bool = True,
-    factors: Mapping[str, Factor] | None = None,
-    orders: Mapping[str, Sequence[int]] | None = None,
+    grouping: Grouping | None = None,
 ) -> Layout:
     """Choose the layers of a network and the format of every tensor.
 
@@ -74,14 +79,15 @@ def lay_out(
 
     layers = fuse(graph, join_pool=join_pool)
     sets = tensor_sets(layers, graph)
-    by_set = _orders_by_set(graph, sets, orders or {})
+    given = Grouping.on(config) if grouping is None else grouping
+    by_set = _orders_by_set(graph, sets, given.orders)
     for layer in layers:  # channels that do not mix keep their order
         source, target = sets[layer.input], sets[layer.name]
         if layer.channelwise and source in by_set:
             by_set.setdefault(target, by_set[source])
     chosen: Mapping[str, Factor] = dict.fromkeys(set(sets.values()), (1, 1))
     if group_pixels:
-        start = {sets[name]: factor for name, factor in (factors or {}).items() if name in sets}
+        start = {sets[name]: factor for name, factor in given.factors.items() if name in sets}
         chosen = Factors(layers, graph, config, by_set).search(start)
     layers, storages = absorb_shortcuts(graph, layers, sets, chosen, by_set, config)
     return Layout(graph, config, layers, sets, chosen, storages)

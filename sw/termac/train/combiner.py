@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from termac.arch import Config, load_config
+from termac.compile.grouping import PROPERTY, Grouping
 from termac.compress.combine.cycles import find_budget
-from termac.compress.combine.grouping import PROPERTY, Grouping
 from termac.compress.combine.packing import Packing
 from termac.compress.combine.worth import Worth
 from termac.errors import ConfigError, ModelError

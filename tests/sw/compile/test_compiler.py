@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from termac.arch import load_config
 from termac.arch.estimate import decode_timings, predict
-from termac.compile import channel_groups, compile_graph
+from termac.compile import Grouping, channel_groups, compile_graph
 from termac.errors import CapacityError, ModelError
 from termac.graph import Graph, Terms, golden
 from termac.image.storage import plain_storage
@@ -115,14 +115,14 @@ def test_channel_order_brings_groups_together():
     assert run(build.graph(), SQUARE).layers[1].passes == 1
     order = [*range(0, 32, 4), *range(1, 32, 4), *range(2, 32, 4), *range(3, 32, 4)]
     weights[:] = np.roll(weights, 1, axis=3)
-    image = run(build.graph(), SQUARE, orders={first: order})
+    image = run(build.graph(), SQUARE, grouping=Grouping.on(SQUARE, orders={first: order}))
     np.testing.assert_array_equal(
         image.storage(first).positions, plain_storage(
             image.storage(first).tensor, SQUARE, order=order
         ).positions,
     )  # fmt: skip
     with pytest.raises(ModelError, match="not a permutation"):
-        compile_graph(build.graph(), SQUARE, orders={first: [0] * 32})
+        compile_graph(build.graph(), SQUARE, grouping=Grouping.on(SQUARE, orders={first: [0] * 32}))
 
 
 @pytest.mark.parametrize("name", ["8x8x4s4", "4x8x4s4", "16x8x4s4", "8x16x16s8"])

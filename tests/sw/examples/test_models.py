@@ -8,8 +8,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from termac.arch import load_config
 from termac.compile import compile_graph
+from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.combine.grouping import Grouping
 from termac.examples import MODELS, datasets
 from termac.frontend import load_onnx
 
@@ -99,7 +99,7 @@ def test_trained_to_pack_fits_its_preset(name, preset, cycles):
     assert grouping.fits(config)
     samples = np.random.default_rng(0).normal(size=(4, *model.input_layout))
     graph = quantize(model, samples, correct_bias=False)
-    image = compile_graph(graph, config, factors=grouping.factors, orders=grouping.orders)
+    image = compile_graph(graph, config, grouping=grouping)
     assert image.cycles <= cycles
     dense = sum(layer.dense_cycles for layer in image.layers)
     assert dense > 1.9 * image.cycles

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from termac.arch import load_config
 from termac.compile import compile_graph
+from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.combine.grouping import Grouping
 from termac.errors import ConfigError, ModelError
 from termac.examples.datasets import digits
 from termac.frontend import load_onnx
@@ -98,7 +98,7 @@ def packed(path, samples):
     assert grouping.fits(CONFIG)
     integers = quantize(graph, samples)
     roomy = replace(CONFIG, weight_depth=1 << 20)
-    return compile_graph(integers, roomy, factors=grouping.factors, orders=grouping.orders)
+    return compile_graph(integers, roomy, grouping=grouping)
 
 
 def check_packed(combiner, path, samples):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.compile.grouping import Grouping
 from termac.compile.layout import Layout, lay_out
-from termac.compress.combine.grouping import Grouping
 from termac.compress.combine.orders import find_orders
 from termac.compress.combine.packing import Packing, find_packings, other_cycles, share_cycles
 from termac.compress.combine.sensitivity import measure_sensitivity
@@ -45,7 +45,7 @@ class Budget:
 
     @property
     def grouping(self) -> Grouping:
-        return Grouping.of(self.layout, self.orders)
+        return self.layout.grouping(self.orders)
 
     @cached_property
     def cycles(self) -> int:
@@ -105,13 +105,12 @@ def find_budget(
         return packings, chosen
 
     if grouping is not None:
-        layout = lay_out(integers, roomy, factors=grouping.factors, orders=grouping.orders)
+        layout = lay_out(integers, roomy, grouping=grouping)
         return Budget(layout, *share(layout), {k: list(v) for k, v in grouping.orders.items()})
     layout = lay_out(integers, roomy)
     _, chosen = share(layout)
     orders = find_orders(layout, worth.weights, chosen)
-    factors = Grouping.of(layout, {}).factors
-    layout = lay_out(integers, roomy, factors=factors, orders=orders)
+    layout = lay_out(integers, roomy, grouping=layout.grouping(orders))
     return Budget(layout, *share(layout), orders)
 
 

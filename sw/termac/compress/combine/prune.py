@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.compile.grouping import Grouping
 from termac.compile.layout import lay_out
 from termac.compress.combine.cycles import ROOM
-from termac.compress.combine.grouping import Grouping
 from termac.compress.combine.orders import find_orders
 from termac.compress.combine.packing import Packing, find_packings
 from termac.compress.combine.worth import Worth
@@ -138,11 +138,8 @@ def combine_network(
     integers = quantize(graph, samples[:SAMPLES], correct_bias=False)
     if grouping is None:
         grouping = _group(integers, worth, config, 2 if selects == "auto" else selects)
-    layout = lay_out(
-        integers, replace(config, weight_depth=ROOM),
-        factors=grouping.factors, orders=grouping.orders,
-    )  # fmt: skip
-    grouping = Grouping.of(layout, grouping.orders)  # the search may have found better factors
+    layout = lay_out(integers, replace(config, weight_depth=ROOM), grouping=grouping)
+    grouping = layout.grouping(grouping.orders)  # the search may have found better factors
     packings = {packing.node: packing for packing in find_packings(layout, worth)}
 
     dense = {graph.input: x}
@@ -167,7 +164,7 @@ def _group(
 ) -> Grouping:
     layout = lay_out(graph, replace(config, weight_depth=ROOM))
     passes = {packing.node: _passes(packing, selects) for packing in find_packings(layout, worth)}
-    return Grouping.of(layout, find_orders(layout, worth, passes))
+    return layout.grouping(find_orders(layout, worth, passes))
 
 
 def _passes(packing: Packing, selects: int) -> int:

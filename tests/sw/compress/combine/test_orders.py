@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from termac.compile import compile_graph
+from termac.compile import Grouping, compile_graph
 from termac.compile.layout import lay_out
 from termac.compress.combine.orders import find_orders
 from termac.compress.combine.packing import find_packings
@@ -81,7 +81,7 @@ def random_orders(graph, layout, seed):
 def test_random_orders_change_no_output(config, seed):
     graph = residual_network(seed)
     orders = random_orders(graph, lay_out(graph, config), seed)
-    image = compile_graph(graph, config, orders=orders)
+    image = compile_graph(graph, config, grouping=Grouping.on(config, orders=orders))
     run(image, seed)
     plain = compile_graph(graph, config)
     moved = [
@@ -109,7 +109,9 @@ def found():
 def test_found_orders_change_no_output_and_absorb_as_many_shortcuts(found):
     graph, _, layout, orders = found
     assert any(order != sorted(order) for order in orders.values())
-    image = compile_graph(graph, CONFIG, group_pixels=False, orders=orders)
+    image = compile_graph(
+        graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)
+    )
     run(image)
     plain = compile_graph(graph, CONFIG, group_pixels=False)
     assert [layer.nodes for layer in image.layers] == [layer.nodes for layer in plain.layers]
@@ -121,7 +123,11 @@ def test_found_orders_keep_no_less_in_any_set_and_more_in_all(found):
     graph, worth, layout, orders = found
     passes = one_pass(layout, worth)
     before = kept(layout, worth, passes)
-    after = kept(lay_out(graph, CONFIG, group_pixels=False, orders=orders), worth, passes)
+    after = kept(
+        lay_out(graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)),
+        worth,
+        passes,
+    )
     assert sum(after.values()) > 1.01 * sum(before.values())
     readers = {}
     for packing in find_packings(layout, worth):
@@ -163,7 +169,9 @@ def test_strong_channels_of_one_bank_are_parted():
     passes = {first: 1, reader: 1}
     assert kept(layout, worth, passes)[reader] == pytest.approx(4 * (4 * 1.01))
     orders = find_orders(layout, worth, passes)
-    ordered = lay_out(graph, CONFIG, group_pixels=False, orders=orders)
+    ordered = lay_out(
+        graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)
+    )
     assert kept(ordered, worth, passes)[reader] == pytest.approx(4 * 8)
 
 
@@ -182,8 +190,16 @@ def test_readers_of_one_tensor_are_weighed_together():
     passes = dict.fromkeys(worth, 1)
     before = kept(layout, worth, passes)
     orders = find_orders(layout, worth, passes)
-    after = kept(lay_out(graph, CONFIG, group_pixels=False, orders=orders), worth, passes)
+    after = kept(
+        lay_out(graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)),
+        worth,
+        passes,
+    )
     assert after[large] > before[large]
     alone = find_orders(layout, {**worth, small: 0 * worth[small]}, passes)
-    best = kept(lay_out(graph, CONFIG, group_pixels=False, orders=alone), worth, passes)
+    best = kept(
+        lay_out(graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=alone)),
+        worth,
+        passes,
+    )
     assert after[large] >= 0.99 * best[large]

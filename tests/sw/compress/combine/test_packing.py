@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from termac.compile import compile_graph
+from termac.compile import Grouping, compile_graph
 from termac.compile.layout import lay_out
 from termac.compress.combine.packing import FIRST_LAYER, find_packings, other_cycles, share_cycles
 from termac.graph import Conv
@@ -42,7 +42,7 @@ def layer_of(image, node):
 
 def check_promise(graph, config, passes, orders=None):
     """Prune for a number of passes, compile, compare; returns (equal, below) by layer."""
-    layout = lay_out(graph, config, orders=orders)
+    layout = lay_out(graph, config, grouping=Grouping.on(config, orders=orders))
     packings = find_packings(layout, worths(graph))
     chosen = {packing.node: min(passes, packing.dense_passes) for packing in packings}
     masks = {packing.node: packing.fit(chosen[packing.node])[1] for packing in packings}
@@ -50,8 +50,7 @@ def check_promise(graph, config, passes, orders=None):
     same = [  # pruning may leave a layer that mixes no channels, or join a pool
         (layer.nodes, layer.channelwise) for layer in layout.layers
     ] == [(layer.nodes, layer.channelwise) for layer in lay_out(small, config).layers]
-    factors = {name: layout.factors[layout.sets[name]] for name in layout.storages}
-    image = compile_graph(small, config, factors=factors, orders=orders)
+    image = compile_graph(small, config, grouping=layout.grouping(orders or {}))
     equal = below = 0
     for packing in packings:
         mask = masks[packing.node]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from termac.arch import load_config
 from termac.compile import compile_graph
+from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.combine.grouping import Grouping
 from termac.compress.combine.prune import combine_network
 from termac.compress.refit import Observations
 from termac.errors import ConfigError
@@ -43,9 +43,7 @@ def auto(graph, grouping):
 
 def compiled(result):
     integers = quantize(result.graph, SAMPLES)
-    return compile_graph(
-        integers, CONFIG, factors=result.grouping.factors, orders=result.grouping.orders
-    )
+    return compile_graph(integers, CONFIG, grouping=result.grouping)
 
 
 def convolutions(graph):

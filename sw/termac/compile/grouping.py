@@ -1,13 +1,15 @@
-"""The grouping a network was pruned for; travels with the model file."""
+"""Which weights of a network share selects: pixels per stored pixel, and channel orders.
+
+What a network was pruned for travels with the model file.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from termac.arch import Config
-from termac.compile.layout import Layout
 from termac.errors import ModelError
 
 __all__ = ["PROPERTY", "Grouping"]
@@ -22,22 +24,31 @@ class Grouping:
 
     Parameters
     ----------
-    lanes, columns, segments : of the configuration that the network was pruned for
+    lanes, columns, segments : of the configuration that the grouping was made for
     factors : (y, x) pixels per stored pixel, by tensor name
+        The compiler's search starts from them.
     orders : channel order, by tensor name
+        ``order[i]`` is the channel that takes place i; see
+        :func:`termac.compile.channel_groups`. Holds for all tensors that additions join.
     """
 
     lanes: int
     columns: int
     segments: int
-    factors: Mapping[str, tuple[int, int]]
-    orders: Mapping[str, list[int]]
+    factors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    orders: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, layout: Layout, orders: Mapping[str, list[int]]) -> Grouping:
-        config = layout.config
-        factors = {name: layout.factors[layout.sets[name]] for name in layout.storages}
-        return cls(config.lanes, config.columns, config.segments, factors, dict(orders))
+    def on(
+        cls,
+        config: Config,
+        *,
+        factors: Mapping[str, tuple[int, int]] | None = None,
+        orders: Mapping[str, Sequence[int]] | None = None,
+    ) -> Grouping:
+        """Grouping for the words of a configuration."""
+        divided = config.lanes, config.columns, config.segments
+        return cls(*divided, dict(factors or {}), dict(orders or {}))
 
     def fits(self, config: Config) -> bool:
         """Whether words of a configuration are divided as those it was made for."""
@@ -49,7 +60,7 @@ class Grouping:
         values = {"lanes": self.lanes, "columns": self.columns, "segments": self.segments}
         return json.dumps(
             {**values, "factors": {k: list(v) for k, v in self.factors.items()},
-             "orders": dict(self.orders)},
+             "orders": {k: list(v) for k, v in self.orders.items()}},
             separators=(",", ":"), sort_keys=True,
         )  # fmt: skip
 

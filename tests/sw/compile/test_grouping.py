@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from termac.arch import load_config
 from termac.cli import main
-from termac.compress.combine.grouping import PROPERTY, Grouping
+from termac.compile.grouping import PROPERTY, Grouping
 from termac.compress.combine.prune import combine_network
 from termac.errors import ModelError
 from termac.examples import MODELS
