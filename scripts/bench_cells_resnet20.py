@@ -23,20 +23,17 @@ from typing import Any
 
 import click
 import numpy as np
-from bench_networks import NETWORKS, mcnemar, prepared, simulated
+from bench_networks import NETWORKS, mcnemar, packed, prepared, simulated
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from termac.arch import Config, load_config
+from termac.arch import load_config
 from termac.arch.estimate import decode_timings
 from termac.arch.timing import layer_cycles
-from termac.compile import compile_graph
-from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.compress.terms.allowance import MORE, Allowance
-from termac.compress.terms.network import fit_terms
-from termac.errors import CapacityError, TermacError
+from termac.compress.terms.allowance import Allowance
+from termac.errors import TermacError
 from termac.examples import MODELS
 from termac.frontend import load_onnx
 from termac.graph import Conv, Graph, golden
@@ -80,15 +77,6 @@ ENTRIES = (
 )
 
 
-def _compiled(graph: Graph, config: Config, grouping: Grouping | None) -> tuple[Image, bool]:
-    """Image, and whether memories had to be enlarged for it."""
-    try:
-        return compile_graph(graph, config, grouping=grouping), False
-    except CapacityError:
-        roomy = replace(config, weight_depth=1 << 16, program_depth=1 << 14, tap_depth=1 << 14)
-        return compile_graph(graph, roomy, grouping=grouping), True
-
-
 def _binary_cycles(image: Image) -> int:
     """Cycles of the same schedule with all binary pairs: 49 beats for every weight of a group.
 
@@ -111,32 +99,20 @@ def measure(images: int, advance: Callable[[int, int, str], None]) -> Iterator[d
     network = NETWORKS["resnet20"]()
     model = load_onnx(network.dense)
     x, calibration = prepared(model, network.test), prepared(model, network.calibration)
-    dense = quantize(model, calibration)
 
     def right(graph: Graph) -> NDArray[np.bool_]:
         y = golden.run(graph, golden.quantize_input(graph, x), outputs_only=True)[graph.output]
         return y.reshape(len(x), -1).argmax(axis=1) == network.test.labels
 
-    whole = right(dense)
+    whole = right(quantize(model, calibration))
     for entry in ENTRIES:
         title = f"{entry.preset}, {entry.title}"
         advance(0, 1, title)
         config = replace(load_config(entry.preset), segments=entry.segments)
-        graph, grouping = dense, None
-        if entry.trained:
-            packed = load_onnx(MODELS / entry.trained)
-            grouping = Grouping.read(packed.properties, packed.shapes)
-            assert grouping is not None
-            assert grouping.fits(config)
-            graph = quantize(packed, calibration)
-        elif entry.allowance is not None:
-            shared = not config.kind.splits_data
-            graph = fit_terms(
-                model, dense, calibration, lanes=config.lanes, allowance=entry.allowance,
-                shared=shared, more=None if shared else MORE, progress=advance,
-            ).graph  # fmt: skip
-        image, enlarged = _compiled(graph, config, grouping)
-        now = whole if graph is dense else right(graph)
+        given = load_onnx(MODELS / entry.trained) if entry.trained else model
+        image, enlarged = packed(given, config, calibration, terms=entry.allowance)
+        graph = image.graph
+        now = right(graph)
         gained, lost = int((now & ~whole).sum()), int((whole & ~now).sum())
         record = {
             "cell": config.cell, "config": config.name, "how": entry.title,

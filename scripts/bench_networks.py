@@ -25,20 +25,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from termac.arch import Config, load_config
-from termac.compile import compile_graph
-from termac.compile.grouping import Grouping
-from termac.compress import quantize
-from termac.compress.combine.prune import combine_network
 from termac.device.compare import check_cycles, compare
 from termac.errors import CapacityError, InputError, TermacError
 from termac.examples import MODELS
 from termac.examples.datasets import Split, mnist, normalize
+from termac.flow.pack import pack
 from termac.frontend import load_onnx
 from termac.graph import Conv, golden
 from termac.graph.floating import FloatGraph
 from termac.image import Image
 
-__all__ = ["main", "mcnemar"]
+__all__ = ["main", "mcnemar", "packed"]
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -108,18 +105,15 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def compiled(
-    graph: FloatGraph, grouping: Grouping | None, calibration: Any, config: Config
+def packed(
+    model: FloatGraph, config: Config, calibration: NDArray[np.generic], **choices: Any
 ) -> tuple[Image, bool]:
     """Image, and whether memories had to be enlarged for it."""
-    integers = quantize(graph, calibration)
-    if grouping is not None and not grouping.fits(config):
-        grouping = None
     try:
-        return compile_graph(integers, config, grouping=grouping), False
+        return pack(model, config, calibration, **choices).image, False
     except CapacityError:
-        roomy = replace(config, weight_depth=1 << 15, program_depth=1 << 14, tap_depth=1 << 14)
-        return compile_graph(integers, roomy, grouping=grouping), True
+        roomy = replace(config, weight_depth=1 << 16, program_depth=1 << 14, tap_depth=1 << 14)
+        return pack(model, roomy, calibration, **choices).image, True
 
 
 def simulated(image: Image, x: NDArray[np.int8], advance: Callable[..., None]) -> dict[str, Any]:
@@ -140,11 +134,9 @@ def points(network: Network, *, rtl: bool, curve: bool, advance: Callable) -> It
     calibration = prepared(dense, network.calibration)
     right = dense.predict(x).argmax(axis=1) == network.test.labels
 
-    def record(
-        how: str, graph: FloatGraph, grouping: Grouping | None, config: Config, images: int
-    ) -> dict:
+    def record(how: str, model: FloatGraph, config: Config, images: int, **choices: Any) -> dict:
         advance(0, 1, f"{config.name}: {how}")
-        image, enlarged = compiled(graph, grouping, calibration, config)
+        image, enlarged = packed(model, config, calibration, **choices)
         stored = golden.quantize_input(image.graph, x)
         y = golden.run(image.graph, stored, outputs_only=True)[image.graph.output]
         scores = golden.dequantize_output(image.graph, y)
@@ -169,22 +161,14 @@ def points(network: Network, *, rtl: bool, curve: bool, advance: Callable) -> It
 
     for config_name in dict.fromkeys(config for _, config in network.trained):
         config = load_config(config_name)
-        yield record("dense", dense, None, config, network.dense_images)
+        yield record("dense", dense, config, network.dense_images)
         for loss in LOSSES if curve else ():
-            advance(0, 1, f"{config.name}: combine, loss {loss}")
-            done = combine_network(dense, calibration, config, max_loss=loss)
-            yield record(f"--max-loss {loss}", done.graph, done.grouping, config, 0)
+            how = f"--max-loss {loss}"
+            yield record(how, dense, config, 0, combine="auto", max_loss=loss)
         for name, trained_for in network.trained:
             if trained_for == config_name:
-                graph = load_onnx(_packaged(name))
-                grouping = Grouping.read(graph.properties, graph.shapes)
-                yield record(
-                    f"trained, {name.rsplit('_')[-1].removesuffix('.onnx')}",
-                    graph,
-                    grouping,
-                    config,
-                    network.images,
-                )
+                how = f"trained, {name.rsplit('_')[-1].removesuffix('.onnx')}"
+                yield record(how, load_onnx(_packaged(name)), config, network.images)
 
 
 @click.command(help=__doc__)

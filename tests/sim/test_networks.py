@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from _cifar10 import cifar10
 from termac.arch import load_config
-from termac.compile import compile_graph
 from termac.compile.grouping import Grouping
 from termac.compress import quantize
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
 from termac.device.compare import compare
 from termac.examples import MODELS, datasets
+from termac.flow.pack import pack
 from termac.frontend import load_onnx
 from termac.graph import golden
 from termac_sim import device
@@ -34,7 +34,7 @@ def predictions(graph, samples):
 
 def check(graph, config, samples, grouping=None):
     """Run samples on the RTL; every layer bit for bit, every cycle as predicted."""
-    image = compile_graph(graph, config, grouping=grouping)
+    image = pack(graph, config, grouping=grouping).image
     x = golden.quantize_input(graph, samples)
     expected = golden.run(graph, x)
     (result,) = device.run_images(device.build_core(config), [(image, x)], tensors=True)

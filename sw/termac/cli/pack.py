@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from termac.cli.combine import Selects, combining_rows
 from termac.cli.common import Reporter, json_option
-from termac.cli.terms import (
-    TermChoice,
-    TermOption,
-    check_companions,
-    check_terms,
-    fit_chosen,
-    term_rows,
-    trained_budgets,
-)
-from termac.errors import ConfigError
+from termac.cli.options import SelectsOption, TermChoice, TermOption
 from termac.files import check_writable_file, check_writable_folder, load_array
 from termac.report.console import progress
 
 if TYPE_CHECKING:
-    from termac.compress.terms.layer import TermLayer
+    from termac.flow.pack import Packed
 
 __all__ = ["pack"]
 
@@ -60,7 +50,7 @@ __all__ = ["pack"]
     "--combine",
     "selects",
     metavar="auto|N",
-    type=Selects(),
+    type=SelectsOption(),
     help="Prune so that columns combine, N weights of each per row (1 to lanes); auto: as few "
     "passes as --max-loss allows, layer by layer.",
 )
@@ -113,106 +103,75 @@ def pack(
     along; --combine prunes any other, without training. --terms is for cells that keep terms.
     """
     from termac.arch import load_config
+    from termac.compress.terms.allowance import check_cell
+    from termac.flow.pack import check_choices
+    from termac.flow.pack import pack as pack_model
 
-    if max_loss is not None and selects != "auto" and not (choice and choice.is_auto):
-        raise ConfigError(
-            "--max-loss goes with --combine auto or --terms auto: it bounds what auto may lose"
-        )
-    check_companions(choice, combine=selects is not None, encoding=encoding)
     check_writable_folder(output, "--output")
     if picture is not None:
         check_writable_file(picture, "--picture")
     config = load_config(config_name)
     if choice is not None:
-        check_terms(choice, config)
+        check_cell(config, choice.group)
+    terms = None if choice is None else choice.allowance
+    check_choices(config, combine=selects, terms=terms, encoding=encoding, max_loss=max_loss)
     samples = load_array(calibration, "calibration data")
 
-    from termac.compile import compile_graph
-    from termac.compile.grouping import Grouping
-    from termac.compress import quantize
-    from termac.compress.combine.prune import combine_network
     from termac.frontend import load_onnx
     from termac.image import save_image
+
+    with progress(f"Packing {model.name}") as advance:
+        packed = pack_model(
+            load_onnx(model), config, samples, bits=bits, combine=selects, terms=terms,
+            encoding=encoding, max_loss=max_loss, progress=advance,
+        )  # fmt: skip
+        if picture is not None:
+            _draw(packed, picture)
+        save_image(packed.image, output)
+    _report(packed, output, picture, reporter)
+
+
+def _draw(packed: Packed, picture: Path) -> None:
+    """The planes of terms, if cells keep them; else the filter matrices before and after."""
+    from termac.report.combining import draw_combining
+    from termac.report.tiles import draw_weights
+
+    if packed.model is None or packed.image.config.kind.keeps_terms:
+        draw_weights(packed.image, picture)
+    else:
+        draw_combining(packed.model, packed.image, picture)
+
+
+def _report(packed: Packed, output: Path, picture: Path | None, reporter: Reporter) -> None:
     from termac.image.summary import summary_rows
 
-    original = float_graph = load_onnx(model)
-    rows: list[dict[str, Any]] = []
-    layers: list[TermLayer] = []
-    with progress(f"Packing {model.name}") as advance:
-        grouping = Grouping.read(float_graph.properties, float_graph.shapes)
-        if grouping is not None and not grouping.fits(config):
-            original.notes.append(
-                f"the model was trained to pack into {grouping.lanes} lanes of {grouping.columns} "
-                f"columns, config {config.name!r} has {config.lanes} of {config.columns}: its "
-                "grouping is not used"
-            )
-            grouping = None
-        combined = None
-        if selects is not None:
-            combined = combine_network(
-                float_graph,
-                samples,
-                config,
-                selects=selects,
-                max_loss=0.05 if max_loss is None else max_loss,
-                grouping=grouping,
-                progress=advance,
-            )
-            float_graph, grouping = combined.graph, combined.grouping
-        advance(1, 3, "quantize")
-        budgets = trained_budgets(float_graph, config) if choice is None else None
-        graph = quantize(float_graph, samples, bits=bits, budgets=budgets)
-        if choice is not None:
-            fitted = fit_chosen(
-                float_graph,
-                graph,
-                samples,
-                config,
-                choice,
-                max_loss=max_loss,
-                encoding=encoding,
-                progress=advance,
-            )
-            graph, layers = fitted.graph, fitted.layers
-        advance(2, 3, "compile")
-        image = compile_graph(graph, config, grouping=grouping)
-        if combined is not None:
-            rows = combining_rows(image, combined.layers)
-        if picture is not None:
-            from termac.report.combining import draw_combining
-            from termac.report.tiles import draw_weights
-
-            if config.kind.keeps_terms:
-                draw_weights(image, picture)
-            else:
-                draw_combining(original, image, picture)
-        save_image(image, output)
+    image = packed.image
+    facts: dict[str, Any] = {
+        "folder": output,
+        "config": image.config.name,
+        "config_digest": image.config.digest,
+        "network": image.graph.name,
+        "cycles": image.cycles,
+        "macs": image.macs,
+        "layers": summary_rows(image),
+        "combining": packed.combining_rows,
+        "terms": packed.terms_rows,
+        "notes": packed.notes,
+    }
 
     def tables() -> Iterator[Any]:
         from termac.report.tables import combining_table, layers_table, memories_table, terms_table
 
         yield layers_table(image)
-        if rows:
-            yield combining_table(rows)
-        if layers:
+        if packed.combined:
+            yield combining_table(facts["combining"])
+        if packed.termed:
             yield terms_table(facts["terms"])
         yield memories_table(image)
-        for note in graph.notes:
+        for note in packed.notes:
             yield f"note: {note}"
         if picture is not None:
             yield f"Picture written to {picture}"
         yield f"Image written to {output}"
 
-    facts: dict[str, Any] = {
-        "folder": output,
-        "config": config.name,
-        "config_digest": config.digest,
-        "network": graph.name,
-        "cycles": image.cycles,
-        "macs": image.macs,
-        "layers": summary_rows(image),
-        "combining": rows,
-        "terms": term_rows(layers, image),
-        "notes": graph.notes,
-    }
     reporter.show(facts, tables)

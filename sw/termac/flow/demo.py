@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import load_config
-from termac.compile import compile_graph
-from termac.compress import quantize
 from termac.device import Result
 from termac.device.compare import check_cycles, compare
 from termac.examples import MODELS, datasets
+from termac.flow.pack import pack
 from termac.frontend import load_onnx
 from termac.generate import generate
 from termac.graph import golden
@@ -91,8 +90,8 @@ def run_demo(
 
     with stage("Quantizing and packing the digits network"):
         float_graph = load_onnx(MODELS / "digits.onnx")
-        graph = quantize(float_graph, train.images[:CALIBRATION_SAMPLES])
-        image = compile_graph(graph, config)
+        packed = pack(float_graph, config, train.images[:CALIBRATION_SAMPLES])
+        graph, image = packed.graph, packed.image
         save_image(image, files["image"])
         draw_weights(image, files["weights"])
         draw_weights(image, files["lanes"], colour="lane")

@@ -136,7 +136,7 @@ def layers_table(image: Image, simulated: NDArray[np.int64] | None = None) -> Ta
 
 
 def combining_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One row per convolution, as :func:`termac.cli.combine.combining_rows` gives them."""
+    """One row per convolution, as :attr:`termac.flow.pack.Packed.combining_rows` gives them."""
     columns = [("layer", False), ("density", True), ("passes", True), ("combined columns", True)]
     columns += [("packed density", True), ("mass kept", True), ("output error", True)]
     columns += [("cycles before", True), ("after", True)]
@@ -161,7 +161,7 @@ def combining_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def terms_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One row per convolution, as :func:`termac.cli.terms.term_rows` gives them."""
+    """One row per convolution, as :attr:`termac.flow.pack.Packed.terms_rows` gives them."""
     columns = [("layer", False), ("terms", True), ("of data", True), ("powers of two", False)]
     columns += [("terms kept", True), ("weight error", True), ("output error", True)]
     columns += [("beats per MAC", True), ("of 49", True)]

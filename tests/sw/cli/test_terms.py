@@ -9,11 +9,10 @@ from click.testing import CliRunner
 from rich.console import Console
 from termac.arch import load_config
 from termac.cli import main
-from termac.cli.terms import TermChoice, TermOption, fit_chosen, term_rows
-from termac.compress import quantize
-from termac.errors import ConfigError
+from termac.cli.options import TermChoice, TermOption
 from termac.examples import MODELS
 from termac.examples.datasets import digits
+from termac.flow.pack import pack
 from termac.frontend import load_onnx
 from termac.graph import Conv
 from termac.image import load_image
@@ -46,12 +45,6 @@ def run(data, output, name, *options):
     return CliRunner().invoke(main, [str(argument) for argument in (*arguments, *options)])
 
 
-@pytest.fixture(scope="module")
-def quantized():
-    model = load_onnx(MODEL)
-    return model, quantize(model, SAMPLES)
-
-
 # --- Up to the graph -----------------------------------------------------------------------------
 
 
@@ -60,7 +53,7 @@ def quantized():
     [
         ("8/8", TermChoice(8, 8)),
         ("12/8,2", TermChoice(12, 8, 2)),
-        ("auto", TermChoice(is_auto=True)),
+        ("auto", TermChoice()),
         ("0/8", TermChoice(0, 8)),  # refused when the cell is known
     ],
 )
@@ -71,11 +64,11 @@ def test_what_is_read(text, choice):
 @pytest.mark.parametrize(
     ("cell", "text"), [("term", "6/8"), ("term_pair", "6/8,2"), ("term", "auto")]
 )
-def test_graph_rows_and_table(quantized, cell, text):
+def test_graph_rows_and_table(cell, text):
     choice = TermOption().convert(text, None, None)
-    network = fit_chosen(*quantized, SAMPLES, config(cell), choice)
-    rows = json.loads(json.dumps(term_rows(network.layers)))
-    nodes = [node for node in network.graph.nodes if isinstance(node, Conv)]
+    packed = pack(load_onnx(MODEL), config(cell), SAMPLES, terms=choice.allowance)
+    rows = json.loads(json.dumps(packed.terms_rows))
+    nodes = [node for node in packed.graph.nodes if isinstance(node, Conv)]
     assert [row["node"] for row in rows] == [node.name for node in nodes]
     console = Console(width=160)
     with console.capture() as captured:
@@ -94,21 +87,6 @@ def test_graph_rows_and_table(quantized, cell, text):
             assert (node.terms.weights, node.terms.data) == (4, 4)
         else:
             assert (node.terms.weights, node.terms.data) == (6, 2)
-
-
-@pytest.mark.parametrize(
-    ("cell", "text", "options", "message"),
-    [
-        ("term", "8/8,2", {}, "takes whole activations"),
-        ("term_pair", "8/8", {}, "say how many"),
-        ("bit_serial", "8/8", {}, "keep no terms"),
-        ("term", "8/8", {"encoding": "hese"}, "--encoding means nothing"),
-    ],
-)
-def test_cells_that_cannot(quantized, cell, text, options, message):
-    choice = TermOption().convert(text, None, None)
-    with pytest.raises(ConfigError, match=message):
-        fit_chosen(*quantized, SAMPLES, config(cell), choice, **options)
 
 
 # --- The whole command ---------------------------------------------------------------------------

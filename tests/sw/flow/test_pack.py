@@ -1,0 +1,121 @@
+"""One function from a model to an image: the same integers, formats and notes as step by step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from termac.arch import load_config
+from termac.compile import Grouping, compile_graph
+from termac.compress import quantize
+from termac.compress.combine.prune import combine_network
+from termac.compress.terms.allowance import MORE, Allowance
+from termac.compress.terms.network import fit_terms
+from termac.errors import ConfigError, InputError
+from termac.examples import MODELS
+from termac.examples.datasets import digits
+from termac.flow.pack import COMBINE_LOSS, pack
+from termac.frontend import load_onnx
+
+DEMO = load_config("demo")
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return digits().train.images[:64]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_onnx(MODELS / "digits.onnx")
+
+
+def assert_same_image(image, expected):
+    for name in ("program", "taps", "cells"):
+        np.testing.assert_array_equal(getattr(image, name), getattr(expected, name))
+    for name, values in expected.parameters.items():
+        np.testing.assert_array_equal(image.parameters[name], values)
+    assert image.graph.notes == expected.graph.notes
+
+
+def test_a_float_model_is_quantized_and_compiled(model, samples):
+    packed = pack(model, DEMO, samples, bits=6)
+    assert_same_image(packed.image, compile_graph(quantize(model, samples, bits=6), DEMO))
+    assert packed.graph is packed.image.graph
+    assert packed.pruned is packed.model is model
+    assert packed.combined == packed.termed == packed.combining_rows == packed.terms_rows == []
+
+
+def test_an_integer_graph_is_compiled_as_it_is(model, samples):
+    graph = quantize(model, samples)
+    packed = pack(graph, DEMO)
+    assert packed.graph is graph
+    assert packed.model is None
+    assert_same_image(packed.image, compile_graph(graph, DEMO))
+    order = list(range(16))[::-1]
+    grouping = Grouping.on(DEMO, orders={"first": order})
+    assert_same_image(
+        pack(graph, DEMO, grouping=grouping).image,
+        compile_graph(graph, DEMO, grouping=grouping),
+    )
+
+
+def test_columns_are_combined_before_quantizing(model, samples):
+    packed = pack(model, DEMO, samples, combine="auto")
+    done = combine_network(model, samples, DEMO, max_loss=COMBINE_LOSS)
+    graph = quantize(done.graph, samples)
+    assert_same_image(packed.image, compile_graph(graph, DEMO, grouping=done.grouping))
+    assert packed.grouping == done.grouping
+    assert packed.model is model
+    assert [row["node"] for row in packed.combining_rows] == [layer.node for layer in done.layers]
+    for row in packed.combining_rows:
+        assert row["cycles"] == packed.layer(row["node"]).cycles
+
+
+def test_weights_are_rounded_to_terms_after_quantizing(model, samples):
+    config = replace(load_config("term-pair"), weight_depth=1 << 14)
+    packed = pack(model, config, samples, terms=Allowance(6, 2), encoding="hese")
+    fitted = fit_terms(
+        model, quantize(model, samples), samples, lanes=config.lanes, allowance=Allowance(6, 2),
+        shared=False, encoding="hese", more=MORE,
+    )  # fmt: skip
+    assert_same_image(packed.image, compile_graph(fitted.graph, config))
+    assert [row["node"] for row in packed.terms_rows] == [layer.node for layer in fitted.layers]
+
+
+def test_a_grouping_that_does_not_fit_is_left_out_with_one_note(model, samples):
+    graph = quantize(model, samples)
+    grouping = Grouping(4, 8, 4, orders={"first": list(range(16))[::-1]})
+    for given in (model, graph):
+        for _ in range(2):  # the model that is given stays as it is
+            packed = pack(given, DEMO, samples, grouping=grouping)
+            assert packed.grouping is None
+            assert sum("grouping is not used" in note for note in packed.notes) == 1
+            np.testing.assert_array_equal(packed.image.cells, compile_graph(graph, DEMO).cells)
+    assert not any("grouping" in note for note in (*model.notes, *graph.notes))
+
+
+@pytest.mark.parametrize(
+    ("preset", "choices", "message"),
+    [
+        ("demo", {"max_loss": 0.1}, "--max-loss goes with"),
+        ("demo", {"combine": 2, "max_loss": 0.1}, "--max-loss goes with"),
+        ("demo", {"encoding": "naf"}, "--encoding goes with --terms"),
+        ("demo", {"terms": "auto"}, "keep no terms"),
+        ("bit-serial", {"terms": Allowance(8)}, "keep no terms"),
+        ("term", {"terms": "auto", "combine": 2}, "--terms does not go with --combine"),
+        ("term", {"combine": 2}, "no columns combine there"),
+        ("term", {"terms": Allowance(8, 2)}, "takes whole activations"),
+        ("term", {"terms": Allowance(8), "encoding": "hese"}, "--encoding means nothing"),
+        ("term-pair", {"terms": Allowance(8)}, "say how many"),
+    ],
+)
+def test_choices_that_contradict_are_refused(model, samples, preset, choices, message):
+    with pytest.raises(ConfigError, match=message):
+        pack(model, load_config(preset), samples, **choices)
+
+
+def test_a_float_model_needs_calibration_and_an_integer_one_takes_no_choices(model, samples):
+    with pytest.raises(InputError, match="needs calibration data"):
+        pack(model, DEMO)
+    with pytest.raises(ConfigError, match="is in integers already"):
+        pack(quantize(model, samples), DEMO, combine=2)
