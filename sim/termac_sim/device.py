@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from termac.arch import Config, concatenate
+from termac.arch import Config
+from termac.arch.memory_map import weight_entries
 from termac.arch.records import SCALE
 from termac.arch.registers import COUNTERS, LOG_ENTRIES
 from termac.arch.timing import PROGRAM_OVERHEAD
@@ -55,17 +56,19 @@ def image_memories(image: Image) -> dict[str, list[int]]:
         "sequencer.words": image.program.tolist(),
         "engine.taps": image.taps.tolist(),
     }
-    scales = SCALE.pack({name: parameters[name] for name in ("multiplier", "shift")})
+    weights = weight_entries(config, image.weights)
     biases = parameters["bias"] & 0xFFFFFFFF
-    rows = image.weights.reshape(-1, config.drains, config.segments)
+    scales = SCALE.pack(parameters)
     for group in range(config.drains):
-        words = concatenate(rows[:, group], config.weight_width)
-        memories[f"weights_{group}.words"] = [
-            int.from_bytes(word.tobytes(), "little") for word in words
-        ]
+        memories[f"weights_{group}.words"] = _integers(weights[:, group])
         memories[f"drain_{group}.accumulator.biases"] = biases[:, group].tolist()
-        memories[f"drain_{group}.accumulator.scales"] = scales[:, group].tolist()
+        memories[f"drain_{group}.accumulator.scales"] = _integers(scales[:, group])
     return memories
+
+
+def _integers(entries: NDArray[np.uint32]) -> list[int]:
+    """Entries [n, parts] as one integer each."""
+    return [int.from_bytes(entry.tobytes(), "little") for entry in entries]
 
 
 class SimulatedDevice(Device):

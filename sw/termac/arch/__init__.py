@@ -8,6 +8,7 @@ from termac.arch.config import Config, load_config, preset_names
 from termac.arch.layout import Field, Layout, concatenate, split
 from termac.arch.program import (
     DESCRIPTOR,
+    DESCRIPTOR_FIELDS,
     DESCRIPTOR_WORDS,
     HEADER,
     PARAMETER,
@@ -19,6 +20,7 @@ from termac.arch.program import (
 
 __all__ = [
     "DESCRIPTOR",
+    "DESCRIPTOR_FIELDS",
     "DESCRIPTOR_WORDS",
     "HEADER",
     "PARAMETER",

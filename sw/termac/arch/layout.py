@@ -7,11 +7,11 @@ offset is typed anywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Field", "Layout", "concatenate", "split"]
 
@@ -35,13 +35,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """Fields from the least significant bit upwards, without gaps. At most 128 bits.
+    """Fields from the least significant bit upwards, without gaps.
+
+    A record is a Python integer of any width, or an array of its *parts*: 32-bit words, the least
+    significant first.
 
     Examples
     --------
     >>> layout = Layout("weight", (Field("value", 8, signed=True), Field("lane", 3)))
     >>> hex(layout.pack_one(value=-1, lane=5))
     '0x5ff'
+    >>> layout.unpack(layout.pack({"value": [-1, 7], "lane": [5, 0]}))["value"]
+    array([-1,  7])
     """
 
     name: str
@@ -50,6 +55,11 @@ class Layout:
     @property
     def width(self) -> int:
         return sum(field.width for field in self.fields)
+
+    @property
+    def parts(self) -> int:
+        """32-bit words that a record takes."""
+        return -(-self.width // 32)
 
     def __getitem__(self, name: str) -> Field:
         for field in self.fields:
@@ -65,6 +75,16 @@ class Layout:
                 return position
             position += field.width
         raise KeyError(f"{self.name} has no field {name!r}")
+
+    def subset(self, name: str, fields: Sequence[str]) -> Layout:
+        """Another layout of some of the fields, in the order given.
+
+        Raises
+        ------
+        KeyError
+            If there is no such field.
+        """
+        return Layout(name, tuple(self[field] for field in fields))
 
     def pack_one(self, **values: int) -> int:
         """Pack one record into a Python integer; absent fields are 0.
@@ -100,30 +120,84 @@ class Layout:
             position += field.width
         return result
 
-    def pack(self, values: Mapping[str, NDArray[np.integer]]) -> NDArray[np.uint64]:
-        """Pack arrays of equal shape into an array of ``uint64`` (layouts up to 64 bits).
+    def pack(self, values: Mapping[str, ArrayLike]) -> NDArray[np.uint32]:
+        """Pack arrays of integers.
+
+        Parameters
+        ----------
+        values : by field name, of shapes that broadcast to one shape [...]
+
+        Returns
+        -------
+        uint32 [..., parts]
 
         Raises
         ------
+        KeyError
+            If a field has no values.
         ValueError
-            If the layout is wider than 64 bits or a value does not fit its field.
+            If a value does not fit its field, or a field does not fit int64.
         """
-        if self.width > 64:
-            raise ValueError(f"{self.name} is {self.width} bits wide, more than 64")
-        arrays = np.broadcast_arrays(*(np.asarray(values[f.name]) for f in self.fields if f.width))
-        word = np.zeros(arrays[0].shape, np.uint64)
-        position = 0
-        for field, array in zip([f for f in self.fields if f.width], arrays, strict=True):
+        names = [field.name for field in self.fields]
+        arrays = np.broadcast_arrays(*(np.asarray(values[name]) for name in names))
+        words = np.zeros((*arrays[0].shape, self.parts), np.uint32)
+        for (field, position), array in zip(self._places(), arrays, strict=True):
             low, high = field.limits
             if array.size and (array.min() < low or array.max() > high):
                 raise ValueError(
                     f"{self.name}.{field.name} spans {array.min()}..{array.max()}, "
                     f"must be within {low}..{high}"
                 )
-            bits = array.astype(np.int64).astype(np.uint64) & np.uint64((1 << field.width) - 1)
-            word |= bits << np.uint64(position)
+            bits = array.astype(np.int64).view(np.uint64) & np.uint64((1 << field.width) - 1)
+            for part, shift in _parts(position, field.width):
+                words[..., part] |= _shifted(bits, shift).astype(np.uint32)
+        return words
+
+    def unpack(self, words: NDArray[np.unsignedinteger]) -> dict[str, NDArray[np.int64]]:
+        """Inverse of :meth:`pack`: uint32 [..., parts] -> by field name, int64 [...].
+
+        Raises
+        ------
+        ValueError
+            If the last axis has another length than ``parts``, or a field does not fit int64.
+        """
+        if words.shape[-1] != self.parts:
+            raise ValueError(f"{self.name} takes {self.parts} parts, not {words.shape[-1]}")
+        result = {}
+        for field, position in self._places():
+            bits = np.zeros(words.shape[:-1], np.uint64)
+            for part, shift in _parts(position, field.width):
+                bits |= _shifted(words[..., part].astype(np.uint64), -shift)
+            # The highest bit of the field to bit 63, and back: with copies of the sign.
+            beyond = 64 - field.width
+            value = _shifted(bits, -beyond)
+            result[field.name] = (
+                value.view(np.int64) >> beyond
+                if field.signed
+                else _shifted(value, beyond).view(np.int64)
+            )
+        return result
+
+    def _places(self) -> Iterator[tuple[Field, int]]:
+        """Every field and the position of its least significant bit."""
+        position = 0
+        for field in self.fields:
+            if field.limits[1] > np.iinfo(np.int64).max:
+                raise ValueError(f"{self.name}.{field.name} has {field.width} bits, beyond int64")
+            yield field, position
             position += field.width
-        return word
+
+
+def _parts(position: int, width: int) -> Iterator[tuple[int, int]]:
+    """Parts that a field lies in, and the bits of the field below each (negative: of others)."""
+    for part in range(position // 32, (position + width - 1) // 32 + 1):
+        yield part, 32 * part - position
+
+
+def _shifted(values: NDArray[np.uint64], places: int) -> NDArray[np.uint64]:
+    """Shift right, or left if ``places`` is negative."""
+    amount = np.uint64(abs(places))
+    return values >> amount if places >= 0 else values << amount
 
 
 def concatenate(values: NDArray[np.uint64], width: int) -> NDArray[np.uint32]:

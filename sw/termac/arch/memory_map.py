@@ -13,6 +13,7 @@ are padding (writes are ignored, reads yield 0), groups and words beyond the las
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch.config import Config
-from termac.arch.layout import concatenate
+from termac.arch.layout import concatenate, split
 from termac.arch.program import PARAMETER, TAP
 
-__all__ = ["REGION_WIDTH", "Block", "MemoryMap", "Region", "parameter_beats"]
+__all__ = ["REGION_WIDTH", "Block", "MemoryMap", "Region", "entry_weights", "weight_entries"]
 
 REGION_WIDTH = 3
 """Bits of an address that choose the region."""
@@ -212,24 +213,15 @@ class MemoryMap:
         """Packed TAP records [n]."""
         return self.taps.blocks(words[:, None, None], first)
 
-    def pack_weights(self, weights: NDArray[np.uint64], first: int = 0) -> list[Block]:
-        """Packed weights [words, R], as ``weight_layout(config)`` packs them."""
-        config = self.config
-        if weights.ndim != 2 or weights.shape[1] != config.rows:
-            raise ValueError(f"weights must have the shape (n, {config.rows}), not {weights.shape}")
-        grouped = weights.astype(np.uint64, copy=False).reshape(-1, config.drains, config.segments)
-        return self.weights.blocks(concatenate(grouped, config.weight_width), first)
+    def pack_weights(self, weights: NDArray[np.integer], first: int = 0) -> list[Block]:
+        """Packed weights [words, R], by :attr:`Config.weight_layout`."""
+        return self.weights.blocks(weight_entries(self.config, weights), first)
 
     def pack_parameters(
-        self,
-        bias: NDArray[np.integer],
-        multiplier: NDArray[np.integer],
-        shift: NDArray[np.integer],
-        first: int = 0,
+        self, values: Mapping[str, NDArray[np.integer]], first: int = 0
     ) -> list[Block]:
-        """Parameters [n, drains]: record i of every drain."""
-        entries = parameter_beats(bias, multiplier, shift)
-        return self.parameters.blocks(entries, first)
+        """Fields of PARAMETER by name, [n, drains] each: record i of every drain."""
+        return self.parameters.blocks(PARAMETER.pack(values), first)
 
     def pack_activations(self, data: NDArray[np.integer], first: int = 0) -> list[Block]:
         """Activation words [n, W] of ``int8`` or ``uint8``."""
@@ -247,30 +239,29 @@ class MemoryMap:
         return np.ascontiguousarray(entries.astype("<u4")).view(np.int8)
 
 
-def parameter_beats(
-    bias: NDArray[np.integer], multiplier: NDArray[np.integer], shift: NDArray[np.integer]
-) -> NDArray[np.uint32]:
-    """PARAMETER records as 32-bit beats: arrays of equal shape [...] -> [..., beats].
+def weight_entries(config: Config, weights: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """Weight words as the drains' memories hold them.
+
+    Parameters
+    ----------
+    weights : unsigned integers [words, R], packed by :attr:`Config.weight_layout`
+
+    Returns
+    -------
+    uint32 [words, drains, parts]
+        The weights of a drain's S rows side by side, the first row lowest.
 
     Raises
     ------
     ValueError
-        If a value does not fit its field.
+        If the shape is wrong.
     """
-    values = {"bias": bias, "multiplier": multiplier, "shift": shift}
-    words = []
-    for field in PARAMETER.fields:
-        # The record is wider than 64 bits, which Layout.pack cannot hold; fields are not.
-        low, high = field.limits
-        array = np.asarray(values[field.name]).astype(np.int64)
-        if array.size and (array.min() < low or array.max() > high):
-            raise ValueError(
-                f"{PARAMETER.name}.{field.name} spans {array.min()}..{array.max()}, "
-                f"must be within {low}..{high}"
-            )
-        bits = array[..., None] >> np.arange(field.width) & 1
-        words.append(bits.astype(np.uint8))
-    record = np.concatenate(words, axis=-1)
-    padding = -record.shape[-1] % 32
-    record = np.pad(record, [(0, 0)] * (record.ndim - 1) + [(0, padding)])
-    return np.ascontiguousarray(np.packbits(record, axis=-1, bitorder="little")).view("<u4")
+    if weights.ndim != 2 or weights.shape[1] != config.rows:
+        raise ValueError(f"weights must have the shape (n, {config.rows}), not {weights.shape}")
+    grouped = weights.astype(np.uint64, copy=False).reshape(-1, config.drains, config.segments)
+    return concatenate(grouped, config.weight_width)
+
+
+def entry_weights(config: Config, entries: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Inverse of :func:`weight_entries`: uint32 [words, drains, parts] -> uint64 [words, R]."""
+    return split(entries, config.weight_width, config.segments).reshape(-1, config.rows)

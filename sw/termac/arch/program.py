@@ -15,6 +15,7 @@ every cycle. All addresses count memory words, never bytes.
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 
 from termac.arch.cells import DOUBLES
 from termac.arch.layout import Field, Layout
@@ -22,6 +23,7 @@ from termac.arch.layout import Field, Layout
 __all__ = [
     "COORDINATE_WIDTH",
     "DESCRIPTOR",
+    "DESCRIPTOR_FIELDS",
     "DESCRIPTOR_WORDS",
     "HEADER",
     "PARAMETER",
@@ -190,5 +192,15 @@ DESCRIPTOR: tuple[Layout, ...] = (
     ),
 )  # fmt: skip
 """Words of a layer descriptor. A field name other than ``reserved`` occurs in one word only."""
+
+DESCRIPTOR_FIELDS = Layout(
+    "descriptor",
+    tuple(
+        replace(field, name=f"reserved_{index}") if field.name == "reserved" else field
+        for index, word in enumerate(DESCRIPTOR)
+        for field in word.fields
+    ),
+)
+"""All words of a layer descriptor side by side: one record, its fields by name."""
 
 DESCRIPTOR_WORDS = len(DESCRIPTOR)

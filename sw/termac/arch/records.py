@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from termac.arch.config import Config
 from termac.arch.layout import Field, Layout
-from termac.arch.program import PARAMETER, TABLE_ENTRIES
+from termac.arch.program import DESCRIPTOR_FIELDS, PARAMETER, TABLE_ENTRIES
 
 __all__ = [
     "DRAIN_LAYER",
@@ -51,22 +51,15 @@ def destination_layout(config: Config) -> Layout:
     )
 
 
-DRAIN_LAYER = Layout(
+DRAIN_LAYER = DESCRIPTOR_FIELDS.subset(
     "drain_layer",
     (
-        Field("out_zero", 8, signed=True, doc="zero point of the (convolution) output"),
-        Field("low", 8, signed=True, doc="lower clamp of the (convolution) output"),
-        Field("high", 8, signed=True, doc="upper clamp of the (convolution) output"),
-        Field("residual", 1, doc="add a residual tensor"),
-        Field("add_multiplier", 32, signed=True, doc="Q31 multiplier of the addition"),
-        Field("add_shift", 5, doc="right shift of the addition"),
-        Field("add_zero", 8, signed=True, doc="zero point after the residual addition"),
-        Field("add_low", 8, signed=True, doc="lower clamp after the residual addition"),
-        Field("add_high", 8, signed=True, doc="upper clamp after the residual addition"),
-        Field("align", 3, doc="left shift of stored outputs: 8 - output bits"),
+        *("out_zero", "low", "high"),
+        *("residual", "add_multiplier", "add_shift", "add_zero", "add_low", "add_high"),
+        "align",
     ),
 )
-"""Constants of a layer that every drain lane reads; fields as in the layer descriptor."""
+"""Constants of a layer that every drain lane reads."""
 
 SCALE = Layout(
     "scale",

@@ -71,7 +71,7 @@ class _Weights(Contents):
         lane = order[..., number, None]
         value = np.take_along_axis(banked, lane, axis=-1)
         lane = np.where(value, lane, 0)
-        return self.layout.pack({"value": value, "lane": lane}).astype(np.uint16)
+        return self.layout.pack({"value": value, "lane": lane})[..., 0].astype(np.uint16)
 
 
 class _Terms(Contents):
@@ -105,7 +105,7 @@ class _Terms(Contents):
 
     def _pack(self, used: NDArray[np.bool_], **fields: NDArray) -> NDArray[np.uint16]:
         values = {name: np.where(used, field, 0) for name, field in fields.items()}
-        return self.layout.pack({**values, "used": used.astype(np.int64)}).astype(np.uint16)
+        return self.layout.pack({**values, "used": used})[..., 0].astype(np.uint16)
 
 
 class _SlotTerms(_Terms):

@@ -1,7 +1,7 @@
 """An image as a folder: a manifest, one file per memory, the graph, a summary.
 
 ``manifest.json`` names format, configuration, tensors, memory map, layers and the SHA-256 of every
-other file. Each memory is there twice: ``.bin`` (32-bit little-endian beats, as the host writes
+other file. Each memory is there twice: ``.bin`` (32-bit little-endian words, as the host writes
 them) and ``.mem`` (one hexadecimal entry a line, for ``$readmemh``). Writing the same image twice
 gives the same bytes.
 """
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch import PARAMETER, Config, concatenate, split
+from termac.arch import PARAMETER, Config
 from termac.arch.estimate import decode_timings
-from termac.arch.memory_map import MemoryMap, parameter_beats
+from termac.arch.memory_map import MemoryMap, entry_weights, weight_entries
 from termac.arch.timing import layer_cycles
 from termac.errors import ConfigError, ImageError
 from termac.files import atomic_folder
@@ -161,10 +161,9 @@ def _json(value: Any) -> bytes:
 
 
 def _memory_files(image: Image) -> dict[str, bytes]:
-    config, p = image.config, image.parameters
-    grouped = image.weights.reshape(-1, config.drains, config.segments)
-    weights = concatenate(grouped, config.weight_width)  # [words, drains, beats]
-    parameters = parameter_beats(p["bias"], p["multiplier"], p["shift"])
+    config = image.config
+    weights = weight_entries(config, image.weights)
+    parameters = PARAMETER.pack(image.parameters)
     memories = {
         "program": (image.program[:, None], 32),
         "taps": (image.taps[:, None], 32),
@@ -174,8 +173,8 @@ def _memory_files(image: Image) -> dict[str, bytes]:
         memories[f"weights_{drain}"] = (weights[:, drain], weight_bits)
         memories[f"parameters_{drain}"] = (parameters[:, drain], PARAMETER.width)
     files = {}
-    for name, (beats, width) in memories.items():
-        data = np.ascontiguousarray(beats, dtype="<u4")
+    for name, (parts, width) in memories.items():
+        data = np.ascontiguousarray(parts, dtype="<u4")
         files[f"{name}.bin"] = data.tobytes()
         digits = -(-width // 4)
         lines = (f"{int.from_bytes(entry.tobytes(), 'little'):0{digits}x}\n" for entry in data)
@@ -183,7 +182,8 @@ def _memory_files(image: Image) -> dict[str, bytes]:
     return files
 
 
-def _beats(data: bytes, width: int) -> NDArray[np.uint32]:
+def _entries(data: bytes, width: int) -> NDArray[np.uint32]:
+    """Entries of ``width`` bits, [n, parts]."""
     return np.frombuffer(data, "<u4").reshape(-1, -(-width // 32))
 
 
@@ -192,21 +192,12 @@ def _image(
 ) -> Image:
     drains = range(config.drains)
     bits = config.segments * config.weight_width
-    groups = [
-        split(_beats(files[f"weights_{g}.bin"], bits), config.weight_width, config.segments)
-        for g in drains
-    ]
-    packed = np.stack(groups, axis=1).reshape(-1, config.columns, config.rows)
-    cells = packed[:, ::-1].transpose(0, 2, 1).astype(np.uint16)
-    entries = [_beats(files[f"parameters_{g}.bin"], PARAMETER.width) for g in drains]
-    parameters = {
-        field.name: np.stack(
-            [_field(e, PARAMETER.offset(field.name), field.width, field.signed) for e in entries],
-            axis=1,
-        )
-        for field in PARAMETER.fields
-    }
-    program = _beats(files["program.bin"], 32)[:, 0]
+    weights = np.stack([_entries(files[f"weights_{g}.bin"], bits) for g in drains], axis=1)
+    words = entry_weights(config, weights).reshape(-1, config.columns, config.rows)
+    cells = words[:, ::-1].transpose(0, 2, 1).astype(np.uint16)
+    records = [_entries(files[f"parameters_{g}.bin"], PARAMETER.width) for g in drains]
+    parameters = PARAMETER.unpack(np.stack(records, axis=1))
+    program = _entries(files["program.bin"], 32)[:, 0]
     # Cycles follow from the program; what an older generator predicted is of no interest.
     cycles = [layer_cycles(config, timing) for timing in decode_timings(program)]
     layers = [
@@ -224,21 +215,13 @@ def _image(
         config=config,
         graph=graph,
         program=program,
-        taps=_beats(files["taps.bin"], 32)[:, 0],
+        taps=_entries(files["taps.bin"], 32)[:, 0],
         cells=cells,
         parameters=parameters,
         layers=layers,
         input=_storage(manifest["input"], graph.tensors, config),
         output=output,
     )
-
-
-def _field(beats: NDArray[np.uint32], offset: int, width: int, signed: bool) -> NDArray[np.int64]:
-    """One field of records in beats, [n, beats] -> [n]."""
-    bits = np.unpackbits(beats.view(np.uint8), axis=-1, bitorder="little")
-    bits = bits[:, offset : offset + width].astype(np.int64)
-    values = (bits << np.arange(width)).sum(axis=1)
-    return values - (bits[:, -1] << width) if signed else values
 
 
 # --- Formats of tensors ------------------------------------------------------------------------

@@ -119,10 +119,7 @@ class Image:
         return np.where(self._field("negative"), -magnitude, magnitude)
 
     def _field(self, name: str) -> NDArray[np.int64]:
-        layout = self.config.weight_layout
-        field = layout[name]
-        raw = self.cells.astype(np.int64) >> layout.offset(name) & ((1 << field.width) - 1)
-        return np.where(raw > field.limits[1], raw - (1 << field.width), raw)
+        return self.config.weight_layout.unpack(self.cells[..., None])[name]
 
     @property
     def cycles(self) -> int:
@@ -136,12 +133,11 @@ class Image:
     def blocks(self) -> dict[str, list[Block]]:
         """What the host writes before the first run, by region of the memory map."""
         memory = MemoryMap(self.config)
-        p = self.parameters
         return {
             "program": memory.pack_program(self.program),
             "taps": memory.pack_taps(self.taps),
             "weights": memory.pack_weights(self.weights),
-            "parameters": memory.pack_parameters(p["bias"], p["multiplier"], p["shift"]),
+            "parameters": memory.pack_parameters(self.parameters),
         }
 
     def storage(self, tensor: str) -> Storage:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from termac.arch import PARAMETER, Config, load_config, preset_names, split
-from termac.arch.memory_map import REGION_WIDTH, MemoryMap, parameter_beats
+from termac.arch.memory_map import REGION_WIDTH, MemoryMap, entry_weights, weight_entries
 
 ODD = Config(
     name="odd", rows=24, columns=24, lanes=8, segments=8, activation_depth=50, weight_depth=30,
@@ -70,7 +70,9 @@ def test_wrong_places_are_named():
     with pytest.raises(ValueError, match=r"activations must have the shape \(n, 24\)"):
         memory_map.pack_activations(np.zeros((4, 8), np.int8))
     with pytest.raises(ValueError, match=r"parameters: entries must have the shape \(n, 3, 3\)"):
-        memory_map.pack_parameters(*np.zeros((3, 2, 1), np.int64))
+        memory_map.pack_parameters(
+            dict.fromkeys(("bias", "multiplier", "shift"), np.zeros((2, 1), np.int64))
+        )
 
 
 def stored(memory_map, blocks):
@@ -130,15 +132,34 @@ def test_words_and_taps_and_activations():
         st.tuples(*(st.integers(*field.limits) for field in PARAMETER.fields)), min_size=1
     )
 )  # fmt: skip
-def test_parameter_beats(records):
-    bias, multiplier, shift = np.array(records, np.int64).T
-    beats = parameter_beats(bias, multiplier, shift)
-    assert beats.shape == (len(records), 3)
-    for row, (b, m, s) in zip(beats, records, strict=True):
-        value = int.from_bytes(row.tobytes(), "little")
-        assert value == PARAMETER.pack_one(bias=b, multiplier=m, shift=s)
+def test_parameters(records):
+    memory_map = MemoryMap(ODD)
+    records = records[: ODD.parameter_depth]
+    values = np.array(records, np.int64).T[..., None].repeat(ODD.drains, axis=2)
+    names = [field.name for field in PARAMETER.fields]
+    places = stored(memory_map, memory_map.pack_parameters(dict(zip(names, values, strict=True))))
+    for word, record in enumerate(records):
+        wanted = PARAMETER.pack_one(**dict(zip(names, record, strict=True)))
+        for drain in range(ODD.drains):
+            parts = [places["parameters", word, drain, part] for part in range(3)]
+            assert sum(value << 32 * i for i, value in enumerate(parts)) == wanted
 
 
 def test_parameter_limits():
+    values = {"bias": [[0] * 3], "multiplier": [[0] * 3], "shift": [[0, 32, 0]]}
     with pytest.raises(ValueError, match=r"parameter.shift spans 0..32, must be within 0..31"):
-        parameter_beats(np.array([0, 0]), np.array([0, 0]), np.array([0, 32]))
+        MemoryMap(ODD).pack_parameters(values)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_weight_entries_hold_the_rows_of_a_drain_side_by_side(config):
+    rng = np.random.default_rng(2)
+    weights = rng.integers(0, 1 << config.weight_width, (3, config.rows), dtype=np.uint64)
+    entries = weight_entries(config, weights)
+    assert entries.shape == (3, config.drains, MemoryMap(config).weights.beats)
+    for word in range(3):
+        for drain in range(config.drains):
+            value = int.from_bytes(entries[word, drain].tobytes(), "little")
+            rows = weights[word, drain * config.segments :][: config.segments]
+            assert value == sum(int(w) << config.weight_width * j for j, w in enumerate(rows))
+    np.testing.assert_array_equal(entry_weights(config, entries), weights)
