@@ -31,8 +31,7 @@ from termac.examples import MODELS
 from termac.examples.datasets import Split, mnist, normalize
 from termac.flow.pack import pack
 from termac.frontend import load_onnx
-from termac.graph import Conv, golden
-from termac.graph.floating import FloatGraph
+from termac.graph import Conv, FloatGraph, golden
 from termac.image import Image
 
 __all__ = ["main", "mcnemar", "packed"]

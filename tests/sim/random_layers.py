@@ -12,7 +12,7 @@ from termac.arch import Config
 from termac.arch.estimate import decode_timings
 from termac.compile import channel_groups, compile_graph
 from termac.errors import CapacityError, ModelError
-from termac.graph import Add, Conv, Graph, golden
+from termac.graph import Add, Conv, Graph
 from termac.graph.requantize import quantize_multiplier
 from termac.image import Image
 
@@ -209,7 +209,7 @@ def _extremes(
             zero = graph.tensors[node.input].zero_point
             for channel in np.flatnonzero(rng.random(len(node.bias)) < share):
                 node.bias[channel] = 0
-                sums = golden.accumulate(graph, node, values[node.input])[..., channel]
+                sums = node.accumulate(values[node.input], graph.tensors[node.input])[..., channel]
                 folded = zero * int(node.weights[channel].astype(np.int64).sum())
                 end = int(rng.integers(0, 2))
                 reached = int((sums.min(), sums.max())[end])
@@ -222,7 +222,7 @@ def _extremes(
                         real = float(2.0 ** (graph.tensors[node.name].bits - 33))
                         pair = quantize_multiplier(real * rng.uniform(0.2, 1.2))
                         node.multiplier[channel], node.shift[channel] = pair
-        values[node.name] = golden.run_node(graph, node, values)
+        values[node.name] = node.evaluate(values, graph.tensors)
     return counts
 
 

@@ -23,7 +23,7 @@ IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 2, 1 << 30  # 2 * 2**30 = 2**31: exactly 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """A convolution with its requantization; fields as in :class:`termac.graph.integer.Conv`.
+    """A convolution with its requantization; fields as in :class:`termac.graph.Conv`.
 
     ``pad_value`` is what lies outside the image: the zero point of the input, which the bias has
     folded in. ``zero`` is the zero point of the output.
@@ -44,7 +44,7 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """Addition of a stored tensor, see :class:`termac.graph.integer.Add`.
+    """Addition of a stored tensor, see :class:`termac.graph.Add`.
 
     ``swapped``: the convolution is the second operand. ``stride``: image pixels of ``tensor`` per
     output pixel. ``before``: output channel of the tensor's channel 0.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from termac.graph.floating import FloatConv
+from termac.graph import FloatConv
 
 __all__ = ["Observations"]
 

@@ -17,8 +17,7 @@ from termac.compress.terms.allowance import MORE, Allowance, check_allowance, ch
 from termac.compress.terms.layer import TermLayer
 from termac.compress.terms.network import TermNetwork, fit_terms
 from termac.errors import ConfigError, InputError
-from termac.graph import Graph
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import FloatConv, FloatGraph, Graph
 from termac.image import Image, LayerInfo
 from termac.terms.budget import TermBudget, read_budgets
 

@@ -1,7 +1,7 @@
 """Frontends: model files to float graphs."""
 
 from termac.frontend.load import load_onnx
-from termac.graph.floating import (
+from termac.graph import (
     FloatAdd,
     FloatAvgPool,
     FloatConv,

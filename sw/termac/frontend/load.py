@@ -7,7 +7,7 @@ from pathlib import Path
 from termac.frontend.onnx.file import read_onnx
 from termac.frontend.onnx.importer import Importer
 from termac.frontend.onnx.operators import OPERATIONS
-from termac.graph.floating import FloatGraph
+from termac.graph import FloatGraph
 
 __all__ = ["load_onnx"]
 

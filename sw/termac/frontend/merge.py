@@ -7,13 +7,14 @@ matrix, or a 1x1 average pool with ReLU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ModelError
-from termac.graph.floating import (
+from termac.graph import (
     FloatAdd,
     FloatAvgPool,
     FloatConv,
@@ -22,35 +23,33 @@ from termac.graph.floating import (
     FloatNode,
     FloatShortcut,
 )
+from termac.graph.node import BaseNode
+from termac.graph.tensor import Shape
 
 __all__ = ["Affine", "RawNode", "Relu", "merge"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Affine:
+class Affine(BaseNode):
     """``y = x * scale + shift`` per channel, float64 [channels] each."""
 
-    name: str
     input: str
     scale: NDArray[np.float64]
     shift: NDArray[np.float64]
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        return shapes[self.input]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relu:
+class Relu(BaseNode):
     """``max(x, 0)``, also ``min(.., ceiling)`` unless that is None."""
 
-    name: str
     input: str
     ceiling: float | None
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        return shapes[self.input]
 
 
 RawNode = FloatNode | Affine | Relu
@@ -83,11 +82,7 @@ class _Merger:
                 self.reads[name] += 1
 
     def take(self, node: RawNode) -> None:
-        if isinstance(node, FloatAdd):
-            first, second = self._resolve(node.first), self._resolve(node.second)
-            self.done[node.name] = replace(node, first=first, second=second)
-            return
-        node = replace(node, input=self._resolve(node.input))
+        node = node.reading(*map(self._resolve, node.inputs))
         if isinstance(node, Affine):
             self._affine(node)
         elif isinstance(node, Relu):

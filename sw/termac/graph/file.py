@@ -1,33 +1,29 @@
-"""An integer graph as a JSON document and NumPy arrays, and back. Deterministic, no pickle."""
+"""An integer graph as a JSON document and NumPy arrays, and back. Deterministic, no pickle.
+
+Nodes are written and read field by field, as their class declares them: integers, floats, strings,
+tuples of these, dataclasses of these, and arrays (metadata ``dtype``). A field
+with a default may be missing from a document.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ImageError
-from termac.graph.integer import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor
-from termac.terms.terms import Terms
+from termac.graph.integer import Graph
+from termac.graph.node import Node
+from termac.graph.tensor import Tensor
 
 __all__ = ["load_graph", "save_graph"]
 
 FORMAT = 2
 """Version of the document; other versions are refused."""
-
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Conv, Add, MaxPool, AvgPool, Shortcut)
-}
-_ARRAYS = {
-    "weights": np.int16,
-    "bias": np.int32,
-    "multiplier": np.int32,
-    "shift": np.int32,
-    "weight_scale": np.float64,
-}
 
 
 def save_graph(graph: Graph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -41,15 +37,13 @@ def save_graph(graph: Graph) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         record: dict[str, Any] = {"kind": type(node).__name__}
         for field in fields(node):
             value = getattr(node, field.name)
-            if isinstance(node, Conv) and field.name in _ARRAYS:
-                if value is not None:
-                    key = f"{index:04d}.{field.name}"
-                    arrays[key] = np.ascontiguousarray(value, _ARRAYS[field.name])
-                    record[field.name] = key
-            elif isinstance(value, Terms):
-                record[field.name] = {key: _plain(part) for key, part in vars(value).items()}
-            elif value is not None:
-                record[field.name] = _plain(value)
+            if value is None:
+                continue
+            if "dtype" in field.metadata:
+                key = f"{index:04d}.{field.name}"
+                arrays[key] = np.ascontiguousarray(value, field.metadata["dtype"])
+                value = key
+            record[field.name] = _plain(value)
         nodes.append(record)
     document = {
         "format": FORMAT,
@@ -111,16 +105,16 @@ def load_graph(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, NumPy scalars as Python numbers."""
+    """Tuples as lists, dataclasses as mappings, NumPy scalars as Python numbers."""
+    if is_dataclass(value):
+        return {key: _plain(part) for key, part in vars(value).items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _integers(values: Any) -> tuple[int, ...]:
-    if any(isinstance(value, bool) or not isinstance(value, int) for value in values):
-        raise ValueError(f"integers expected, not {values!r}")
-    return tuple(values)
+    return tuple(_value(int, value) for value in values)
 
 
 def _tensor(record: Mapping[str, Any]) -> Tensor:
@@ -132,48 +126,53 @@ def _tensor(record: Mapping[str, Any]) -> Tensor:
     return Tensor(record["name"], (height, width, channels), scale, zero_point, bits)
 
 
-def _terms(record: Mapping[str, Any]) -> Terms:
-    weights, data = _integers((record["weights"], record["data"]))
-    exponents, encoding = _integers(record["exponents"]), record["encoding"]
-    if not isinstance(encoding, str):
-        raise ValueError(f"string expected, not {encoding!r}")
-    return Terms(weights=weights, exponents=exponents, data=data, encoding=encoding)
-
-
 def _node(record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Node:
-    kind = _KINDS.get(record["kind"])
+    kind = Node.kinds().get(record["kind"])
     if kind is None:
         raise ValueError(f"node kind {record['kind']!r} is unknown")
-    values: dict[str, Any] = {}
+    return _record(kind, record, arrays)
+
+
+def _record(kind: type[Any], record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """A dataclass from its fields; a field without a default must be there."""
+    hints, values = get_type_hints(kind), {}
     for field in fields(kind):
         name = field.name
-        if kind is Conv and name in _ARRAYS:
-            if name == "weight_scale" and name not in record:
-                continue
-            values[name] = np.asarray(arrays[record[name]])
-            if values[name].dtype != _ARRAYS[name]:
-                raise ValueError(f"array {record[name]!r} is of type {values[name].dtype}")
-            continue
-        if name == "terms":
-            values[name] = _terms(record[name]) if name in record else None
+        if name not in record and field.default is not MISSING:
             continue
         value = record[name]
-        if isinstance(value, list):
-            value = _integers(value)
-        elif not isinstance(value, str):
-            (value,) = _integers((value,))
-        values[name] = value
-    node: Node = kind(**values)
-    if isinstance(node, Conv):
-        channels = node.weights.shape[:1]
-        vectors = (node.bias, node.multiplier, node.shift)
-        if node.weights.ndim != 4 or any(array.shape != channels for array in vectors):
-            raise ValueError(f"node {node.name!r} has arrays of differing channels")
-    return node
+        if "dtype" in field.metadata:
+            values[name] = np.asarray(arrays[value])
+            if values[name].dtype != field.metadata["dtype"]:
+                raise ValueError(f"array {value!r} is of type {values[name].dtype}")
+        else:
+            values[name] = _value(hints[name], value)
+    return kind(**values)
+
+
+_SCALARS = {int: "integers", float: "numbers", bool: "booleans", str: "strings"}
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """A value out of a JSON document as the type that a field is declared with."""
+    if get_origin(hint) in (Union, UnionType):  # optional: None is never written
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    if is_dataclass(hint):
+        return _record(hint, value, {})  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        items = get_args(hint)
+        if items[-1] is Ellipsis:
+            items = items[:1] * len(value)
+        if not isinstance(value, list) or len(value) != len(items):
+            raise ValueError(f"{len(items)} values expected, not {value!r}")
+        return tuple(_value(item, part) for item, part in zip(items, value, strict=True))
+    if type(value) is not hint and not (hint is float and type(value) is int):
+        raise ValueError(f"{_SCALARS[hint]} expected, not {value!r}")
+    return value
 
 
 def _check(graph: Graph) -> None:
-    """Every tensor that is read exists and was written before."""
+    """Every tensor that is read exists and was written before, and has the shape it must have."""
     written = {graph.input}
     for node in graph.nodes:
         for name in node.inputs:
@@ -187,3 +186,8 @@ def _check(graph: Graph) -> None:
     missing = written - set(graph.tensors)
     if missing:
         raise ImageError(f"graph: tensor {sorted(missing)[0]!r} is not described")
+    for node in graph.nodes:
+        try:
+            node.check(graph.tensors)
+        except ValueError as error:
+            raise ImageError(f"graph: node {node.name!r}: {error}") from None

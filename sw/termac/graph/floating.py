@@ -10,124 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from termac.errors import InputError
+from termac.graph.node import FloatNode
 from termac.graph.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
+from termac.graph.tensor import Shape
 
-__all__ = [
-    "FloatAdd",
-    "FloatAvgPool",
-    "FloatConv",
-    "FloatGraph",
-    "FloatMaxPool",
-    "FloatNode",
-    "FloatShortcut",
-    "evaluate_node",
-    "output_size",
-]
-
-
-def output_size(size: int, kernel: int, stride: int, before: int, after: int) -> int:
-    """Positions of a window along one axis; zero or less if it does not fit."""
-    return (size + before + after - kernel) // stride + 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class FloatConv:
-    """Convolution, zeros outside the image, then the clamp of :func:`_activate`.
-
-    Parameters
-    ----------
-    name : str
-        Also the name of the output tensor.
-    input : str
-    weights : float32 [out_channels, kernel_height, kernel_width, in_channels]
-    bias : float32 [out_channels]
-    stride : (y, x)
-    padding : (top, left, bottom, right)
-    relu : clamp below at 0
-    ceiling : clamp above, or None; only with ``relu``
-    """
-
-    name: str
-    input: str
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    relu: bool = False
-    ceiling: float | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FloatAdd:
-    """Element-wise addition of two tensors of one shape, with an optional ReLU."""
-
-    name: str
-    first: str
-    second: str
-    relu: bool = False
-    ceiling: float | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.first, self.second)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FloatMaxPool:
-    """Maximum over a window; positions outside the image are ignored."""
-
-    name: str
-    input: str
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FloatAvgPool:
-    """Mean over a window, zeros outside the image. With kernel (1, 1): a ReLU on its own."""
-
-    name: str
-    input: str
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    relu: bool = False
-    ceiling: float | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FloatShortcut:
-    """Every ``stride``-th pixel, ``before`` and ``after`` zero channels added around."""
-
-    name: str
-    input: str
-    stride: tuple[int, int]
-    before: int
-    after: int
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.input,)
-
-
-FloatNode = FloatConv | FloatAdd | FloatMaxPool | FloatAvgPool | FloatShortcut
+__all__ = ["FloatGraph"]
 
 
 @dataclass
@@ -148,7 +38,7 @@ class FloatGraph:
     """
 
     name: str
-    shapes: dict[str, tuple[int, int, int]]
+    shapes: dict[str, Shape]
     nodes: list[FloatNode]
     input: str
     output: str
@@ -185,7 +75,7 @@ class FloatGraph:
         """
         values = {self.input: np.asarray(x, np.float32)}
         for node in self.nodes:
-            values[node.name] = evaluate_node(node, values)
+            values[node.name] = node.evaluate(values)
         return values
 
     def batches(
@@ -205,48 +95,3 @@ class FloatGraph:
             for values in self.batches(self.samples(samples))
         ]
         return apply_host_op(np.concatenate(results), self.host_op)  # type: ignore[arg-type]
-
-
-def _activate(y: NDArray[np.float32], relu: bool, ceiling: float | None) -> NDArray[np.float32]:
-    if relu:
-        np.maximum(y, 0, out=y)
-        if ceiling is not None:
-            np.minimum(y, np.float32(ceiling), out=y)
-    return y
-
-
-def _windows(
-    x: NDArray[np.float32],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int, int, int],
-    fill: float,
-) -> NDArray[np.float32]:
-    """View ``[N, out_height, out_width, channels, kernel_height, kernel_width]``."""
-    top, left, bottom, right = padding
-    if any(padding):
-        pads = ((0, 0), (top, bottom), (left, right), (0, 0))
-        x = np.pad(x, pads, constant_values=fill)
-    view = sliding_window_view(x, kernel, axis=(1, 2))  # type: ignore[call-overload]
-    return view[:, :: stride[0], :: stride[1]]
-
-
-def evaluate_node(node: FloatNode, values: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Output of one node, float32 NHWC, from the tensors it reads."""
-    if isinstance(node, FloatAdd):
-        return _activate(values[node.first] + values[node.second], node.relu, node.ceiling)
-    x = values[node.input]
-    if isinstance(node, FloatShortcut):
-        x = x[:, :: node.stride[0], :: node.stride[1]]
-        return np.pad(x, ((0, 0), (0, 0), (0, 0), (node.before, node.after)))
-    if isinstance(node, FloatConv):
-        out_channels, height, width, _ = node.weights.shape
-        view = _windows(x, (height, width), node.stride, node.padding, 0.0)
-        columns = view.transpose(0, 1, 2, 4, 5, 3).reshape(*view.shape[:3], -1)
-        y = columns @ node.weights.reshape(out_channels, -1).T + node.bias
-        return _activate(y, node.relu, node.ceiling)
-    if isinstance(node, FloatMaxPool):
-        view = _windows(x, node.kernel, node.stride, node.padding, -np.inf)
-        return view.max(axis=(-2, -1))
-    view = _windows(x, node.kernel, node.stride, node.padding, 0.0)
-    return _activate(view.mean(axis=(-2, -1)), node.relu, node.ceiling)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS
-from termac.graph import Conv
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import Conv, FloatConv, FloatGraph
 from termac.image import Image, LayerInfo
 from termac.report.canvas import (
     EMPTY,

@@ -28,7 +28,7 @@ from termac.compress.combine.worth import Worth
 from termac.errors import ConfigError, ModelError
 from termac.frontend.onnx.importer import Importer
 from termac.frontend.onnx.operators import OPERATIONS
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import FloatConv, FloatGraph
 from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.masked import Masked

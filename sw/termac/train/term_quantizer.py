@@ -18,8 +18,7 @@ from torch import nn
 from termac.errors import ConfigError, ModelError
 from termac.frontend.onnx.importer import Importer
 from termac.frontend.onnx.operators import OPERATIONS
-from termac.graph import Terms
-from termac.graph.floating import FloatConv
+from termac.graph import FloatConv, Terms
 from termac.terms.bounds import reason_against
 from termac.terms.budget import PROPERTY, TermBudget, write_budgets
 from termac.terms.schedule import HIGHEST

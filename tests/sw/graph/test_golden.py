@@ -97,7 +97,7 @@ def test_accumulators_match_integer_correlation(channels):
     x = rng.choice(np.array([-128, 127], np.int8), (1, 6, 6, channels))
     node.weights[:] = rng.choice(np.array([-127, 127], np.int8), node.weights.shape)
     node.weights[0] = 127 * np.sign(x[0, :3, :3].astype(np.int16) - 3)  # the largest sum there is
-    found = golden.accumulate(graph, node, x)
+    found = node.accumulate(x, graph.tensors["x"])
     for o in range(4):
         centred = x[0].astype(np.int64) - 3
         expected = correlate(centred, node.weights[o].astype(np.int64), "valid", "direct")
@@ -134,7 +134,7 @@ def test_conv_takes_the_largest_terms_of_activations(encoding, data, zero, bits)
     node = dataclasses.replace(plain, terms=Terms(weights=16, data=data, encoding=encoding))
     low, high = graph.tensors["x"].limits
     x = rng.integers(low, high + 1, (2, 4, 5, 3)).astype(np.int8)
-    found = golden.accumulate(graph, node, x)
+    found = node.accumulate(x, graph.tensors["x"])
     changed = False
     for n, oy, ox, o in itertools.product(*map(range, found.shape)):
         total = int(node.bias[o])
@@ -149,7 +149,7 @@ def test_conv_takes_the_largest_terms_of_activations(encoding, data, zero, bits)
     assert changed == (data < 4)
     whole = dataclasses.replace(plain, terms=Terms(weights=16))
     np.testing.assert_array_equal(
-        golden.accumulate(graph, whole, x), golden.accumulate(graph, plain, x)
+        whole.accumulate(x, graph.tensors["x"]), plain.accumulate(x, graph.tensors["x"])
     )
 
 
@@ -160,7 +160,7 @@ def test_sums_of_limited_activations_stay_exact():
     node.weights[:] = 127
     node.bias[:] = 0
     node.weights[0, 0, 0, 0] = 126
-    found = golden.accumulate(graph, node, np.full((1, 1, 1, 517), 127, np.int8))
+    found = node.accumulate(np.full((1, 1, 1, 517), 127, np.int8), graph.tensors["x"])
     assert found[0, 0, 0].tolist() == [256 * (127 * 517 - 1), *[256 * 127 * 517] * 3]
 
 

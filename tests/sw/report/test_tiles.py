@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from termac.arch import load_config
 from termac.compile import compile_graph
-from termac.graph import Conv, Graph, MaxPool, Tensor
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import Conv, FloatConv, FloatGraph, Graph, MaxPool, Tensor
 from termac.report.canvas import MOST_VALUE, value_colours
 from termac.report.combining import PRUNED, draw_combining, packed_matrix
 from termac.report.tiles import (

@@ -18,7 +18,7 @@ from termac.compress.combine.sensitivity import measure_sensitivity
 from termac.compress.combine.worth import Worth
 from termac.compress.quantize.quantize import quantize
 from termac.errors import ConfigError
-from termac.graph.floating import FloatGraph
+from termac.graph import FloatGraph
 
 __all__ = ["ROOM", "Budget", "find_budget"]
 

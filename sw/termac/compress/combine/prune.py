@@ -23,8 +23,7 @@ from termac.compress.combine.worth import Worth
 from termac.compress.quantize.quantize import quantize
 from termac.compress.refit import Observations
 from termac.errors import ConfigError
-from termac.graph import Graph
-from termac.graph.floating import FloatConv, FloatGraph, FloatNode, evaluate_node
+from termac.graph import FloatConv, FloatGraph, FloatNode, Graph
 
 __all__ = ["CombinedLayer", "CombinedNetwork", "combine_network"]
 
@@ -154,8 +153,8 @@ def combine_network(
             new, layer = _prune(node, packings[node.name], seen, selects, max_loss)
             layers.append(layer)
         nodes.append(new)
-        dense[node.name] = evaluate_node(node, dense)
-        pruned[node.name] = evaluate_node(new, pruned)
+        dense[node.name] = node.evaluate(dense)
+        pruned[node.name] = new.evaluate(pruned)
     return CombinedNetwork(replace(graph, nodes=nodes), grouping, layers)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.compress.combine.packing import Packing
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import FloatConv, FloatGraph
 
 __all__ = ["measure_sensitivity", "with_mask"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import FloatConv, FloatGraph
 
 __all__ = ["Worth"]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.graph import Conv, Graph, golden
-from termac.graph.floating import FloatConv, FloatGraph
+from termac.graph import Conv, FloatConv, FloatGraph, Graph, golden
 
 __all__ = ["BIAS_LIMIT", "bias_units", "correct_biases"]
 
@@ -53,4 +52,4 @@ def correct_biases(graph: FloatGraph, result: Graph, x: NDArray[np.float32]) -> 
             )
             found = (node.weights * seen).sum(axes) * unit
             node.bias[:] = bias_units(float_node.bias + wanted - found, unit)
-        values[node.name] = golden.run_node(result, node, values)
+        values[node.name] = node.evaluate(values, result.tensors)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import InputError
-from termac.graph.floating import FloatGraph, FloatMaxPool, FloatShortcut
+from termac.graph import FloatGraph, FloatMaxPool, FloatShortcut
 
 __all__ = ["Range", "affine_parameters", "find_ranges", "sharing_roots"]
 

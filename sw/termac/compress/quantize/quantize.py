@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from termac.compress.quantize.bias import BIAS_LIMIT, bias_units, correct_biases
 from termac.compress.quantize.calibrate import affine_parameters, find_ranges, sharing_roots
 from termac.errors import ConfigError, ModelError
-from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, golden
-from termac.graph.floating import (
+from termac.graph import (
+    Add,
+    AvgPool,
+    Conv,
     FloatAdd,
     FloatAvgPool,
     FloatConv,
@@ -25,7 +27,13 @@ from termac.graph.floating import (
     FloatMaxPool,
     FloatNode,
     FloatShortcut,
+    Graph,
+    MaxPool,
+    Node,
+    Shortcut,
+    Tensor,
 )
+from termac.graph.operators.add import ADD_SHIFT
 from termac.graph.requantize import quantize_multiplier
 from termac.terms.budget import TermBudget
 
@@ -233,7 +241,7 @@ def _integer_node(
         scale_pair = (tensors[node.first].scale, tensors[node.second].scale)
         twice = 2 * max(scale_pair)
         (m0, s0), (m1, s1) = (quantize_multiplier(scale / twice) for scale in scale_pair)
-        multiplier, shift = multiplier_pair(twice / ((1 << golden.ADD_SHIFT) * out.scale))
+        multiplier, shift = multiplier_pair(twice / ((1 << ADD_SHIFT) * out.scale))
         low, high = _limits(node, out)
         return Add(
             name=node.name,

@@ -16,8 +16,7 @@ from termac.compress.terms.allowance import Allowance
 from termac.compress.terms.compensate import Rounding, lane_groups
 from termac.compress.terms.pursuit import Slots
 from termac.compress.terms.schedule import schedules, unit_choices
-from termac.graph import Conv, Tensor, Terms
-from termac.graph.floating import FloatConv
+from termac.graph import Conv, FloatConv, Tensor, Terms
 from termac.terms.digits import count, limit
 
 __all__ = ["LayerFit", "TermLayer"]

@@ -23,8 +23,7 @@ from termac.compress.terms.allowance import (
 )
 from termac.compress.terms.layer import LayerFit, TermLayer
 from termac.errors import ConfigError
-from termac.graph import Conv, Graph, Node, golden
-from termac.graph.floating import FloatConv, FloatGraph, evaluate_node
+from termac.graph import Conv, FloatConv, FloatGraph, Graph, Node, golden
 
 __all__ = ["TermNetwork", "fit_terms"]
 
@@ -118,6 +117,6 @@ def fit_terms(
             new, layer = fit.least(max_loss) if wanted == "auto" else fit.fit(wanted)
             layers.append(layer)
         nodes.append(new)
-        ideal[node.name] = evaluate_node(dense, ideal)
-        real[node.name] = golden.run_node(graph, new, real)
+        ideal[node.name] = dense.evaluate(ideal)
+        real[node.name] = new.evaluate(real, graph.tensors)
     return TermNetwork(replace(graph, nodes=nodes), layers)

@@ -22,7 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 from termac.errors import ModelError
 from termac.frontend.merge import RawNode, merge
-from termac.graph.floating import FloatGraph
+from termac.graph import FloatGraph
 
 __all__ = ["Importer", "Operation", "Value"]
 

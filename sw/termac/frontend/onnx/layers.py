@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.frontend.onnx.importer import Operation
-from termac.graph.floating import FloatAvgPool, FloatConv, FloatMaxPool, output_size
+from termac.graph import FloatAvgPool, FloatConv, FloatMaxPool
+from termac.graph.windows import output_size
 
 __all__ = ["conv", "gemm", "global_pool", "matmul", "pool", "reduce_mean"]
 

@@ -17,7 +17,7 @@ from termac.frontend.merge import Affine, Relu
 from termac.frontend.onnx import layers as onnx_layers
 from termac.frontend.onnx import shapes as onnx_shapes
 from termac.frontend.onnx.importer import Operation, Value
-from termac.graph.floating import FloatAdd
+from termac.graph import FloatAdd
 
 __all__ = ["OPERATIONS"]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from termac.frontend.onnx.importer import Operation, Value
-from termac.graph.floating import FloatShortcut
+from termac.graph import FloatShortcut
 
 __all__ = ["concat", "flatten", "pad", "reshape", "slice_", "squeeze", "transpose"]
 

@@ -14,8 +14,7 @@ from termac.errors import ConfigError
 from termac.examples import MODELS
 from termac.examples.datasets import digits
 from termac.frontend import load_onnx
-from termac.graph import golden
-from termac.graph.floating import FloatConv, evaluate_node
+from termac.graph import FloatConv, golden
 
 CONFIG = load_config("demo")
 SAMPLES = digits().train.images[:96]
@@ -144,7 +143,7 @@ def test_errors_reported_are_those_of_the_whole_network_so_far(graph, auto):
     dense, pruned = graph.evaluate(x), result.graph.evaluate(x)
     for layer in result.layers:
         wanted, got = (
-            evaluate_node(dataclasses.replace(convolutions(g)[layer.node], relu=False), values)
+            dataclasses.replace(convolutions(g)[layer.node], relu=False).evaluate(values)
             for g, values in ((graph, dense), (result.graph, pruned))
         )
         error = np.square(got - wanted).mean(axis=(0, 1, 2)).sum()
@@ -181,7 +180,7 @@ def test_error_is_the_squared_difference_over_the_variance(seen):
     rng = np.random.default_rng(0)
     for node, x, observations in seen.values():
         plain = dataclasses.replace(node, relu=False, ceiling=None)
-        wanted = evaluate_node(plain, {node.input: x}).astype(np.float64)
+        wanted = plain.evaluate({node.input: x}).astype(np.float64)
         wanted = wanted.reshape(-1, wanted.shape[-1])
         assert len(wanted) <= 12_000  # else only some of the pixels are looked at
         weights = flat(node) * (rng.random(flat(node).shape) < 0.6)
@@ -190,7 +189,7 @@ def test_error_is_the_squared_difference_over_the_variance(seen):
             plain, weights=weights.reshape(node.weights.shape).astype(np.float32),
             bias=bias.astype(np.float32),
         )  # fmt: skip
-        got = evaluate_node(changed, {node.input: x}).reshape(wanted.shape)
+        got = changed.evaluate({node.input: x}).reshape(wanted.shape)
         direct = np.square(got - wanted).mean(axis=0).sum() / wanted.var(axis=0).sum()
         assert observations.error(weights, bias) == pytest.approx(direct, rel=1e-3)
         assert observations.error(flat(node), node.bias.astype(float)) < 1e-9

@@ -16,9 +16,8 @@ from termac.errors import ConfigError
 from termac.examples import MODELS
 from termac.examples.datasets import digits
 from termac.frontend import load_onnx
-from termac.graph import Conv, golden
+from termac.graph import Conv, FloatConv, golden
 from termac.graph.file import load_graph, save_graph
-from termac.graph.floating import FloatConv
 from termac.terms import count, limit
 from termac.terms.slots import rounds
 
