@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
-from _training import Augment, accuracy, nn, torch
+from _training import Augment, accuracy, nn, open_checkpoint, save_checkpoint, torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from termac.compile.grouping import Grouping
-from termac.errors import InputError
 from termac.examples.datasets import Split, normalize
 from termac.train import Combiner, FakeQuantizer, TermQuantizer, distillation_loss
 
 __all__ = ["CombineRecipe", "fit_combined", "make_combiner"]
-
-ADVICE = "delete it or name another with --checkpoint"
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,9 @@ def make_combiner(
 ) -> Combiner:
     """Masks for ``model``, with the passes and channel orders of ``checkpoint`` if there is one."""
     if checkpoint.exists():
-        try:
-            saved = torch.load(checkpoint, weights_only=True, map_location="cpu")["combiner"]
-            passes, grouping = saved["passes"], Grouping.from_json(saved["grouping"])
-        except Exception as error:  # torch raises a dozen kinds on a damaged file
-            raise InputError(f"{checkpoint}: not a checkpoint of this script; {ADVICE}") from error
+        with open_checkpoint(checkpoint) as saved:
+            passes = saved["combiner"]["passes"]
+            grouping = Grouping.from_json(saved["combiner"]["grouping"])
         return Combiner(model, samples, config, steps=steps, passes=passes, grouping=grouping)
     click.echo(f"finding passes and channel orders for {config}")
     return Combiner(model, samples, config, steps=steps, cycles=cycles)
@@ -135,7 +130,7 @@ def fit_combined(
                 progress.update(task, advance=1, epoch=epoch + 1, loss=loss.item())
             history.append(accuracy(model, checked, held_out.labels))
             progress.update(task, score=history[-1])
-            _save(checkpoint, parts, recipe, history)
+            save_checkpoint(checkpoint, parts, recipe, history=history)
             progress.console.print(
                 f"epoch {epoch + 1}: loss {loss.item():.4f}, held out {history[-1]:.2f} %"
             )
@@ -144,31 +139,16 @@ def fit_combined(
     return history
 
 
-def _save(path: Path, parts: dict, recipe: CombineRecipe, history: list[float]) -> None:
-    states = {name: part.state_dict() for name, part in parts.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    torch.save({"recipe": asdict(recipe), "history": history, **states}, fresh)
-    fresh.replace(path)  # a run stopped while it saves keeps the old file
-
-
 def _restore(
     path: Path, parts: dict, recipe: CombineRecipe, model: nn.Module, first_rounded: int
 ) -> list[float]:
     """Load the states and return the accuracies so far."""
     if not path.exists():
         return []
-    try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-        if saved["recipe"] != asdict(recipe):
-            raise InputError(f"{path}: checkpoint of another recipe; {ADVICE}")
+    with open_checkpoint(path, recipe) as saved:
         rounding = FakeQuantizer(model) if len(saved["history"]) > first_rounded else None
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         if rounding is not None:
             rounding.remove()  # the caller attaches its own
-    except InputError:
-        raise
-    except Exception as error:  # torch raises a dozen kinds on a damaged file
-        raise InputError(f"{path}: not a checkpoint of this script; {ADVICE}") from error
-    return list(np.asarray(saved["history"], float).tolist())
+        return list(np.asarray(saved["history"], float).tolist())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import numpy as np
@@ -22,7 +23,19 @@ except ModuleNotFoundError:
     print("Error: PyTorch is missing: pip install 'termac[train]'", file=sys.stderr)
     raise SystemExit(2) from None
 
-__all__ = ["Command", "Recipe", "accuracy", "fit", "nn", "prepare", "report", "shifted", "torch"]
+__all__ = [
+    "Command",
+    "Recipe",
+    "accuracy",
+    "fit",
+    "nn",
+    "open_checkpoint",
+    "prepare",
+    "report",
+    "save_checkpoint",
+    "shifted",
+    "torch",
+]
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -165,29 +178,43 @@ def fit(
             score = accuracy(model, test_images, test.labels)
             progress.update(task, score=score)
             if checkpoint is not None:
-                _save(checkpoint, parts, recipe, epoch + 1)
+                save_checkpoint(checkpoint, parts, recipe, epochs_done=epoch + 1)
     return score
 
 
-def _save(path: Path, parts: dict, recipe: Recipe, epochs_done: int) -> None:
+def save_checkpoint(path: Path, parts: dict[str, Any], recipe: Any, **progress: Any) -> None:
+    """Write the states of ``parts``, the recipe (a dataclass) and how far the run is."""
     states = {name: part.state_dict() for name, part in parts.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
-    torch.save({"recipe": asdict(recipe), "epochs_done": epochs_done, **states}, fresh)
+    torch.save({"recipe": asdict(recipe), **progress, **states}, fresh)
     fresh.replace(path)  # a run stopped while it saves keeps the old file
 
 
-def _restore(path: Path, parts: dict, recipe: Recipe) -> int:
-    """Load the states and return the number of epochs done."""
+@contextmanager
+def open_checkpoint(path: Path, recipe: Any = None) -> Iterator[dict[str, Any]]:
+    """What :func:`save_checkpoint` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is of another recipe, is damaged, or the block cannot use what it holds.
+    """
     advice = "delete it or name another with --checkpoint"
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-        if saved["recipe"] != asdict(recipe):
+        if recipe is not None and saved["recipe"] != asdict(recipe):
             raise InputError(f"{path}: checkpoint of another recipe; {advice}")
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
+        yield saved
     except InputError:
         raise
     except Exception as error:  # torch raises a dozen kinds on a damaged file
         raise InputError(f"{path}: not a checkpoint of this script; {advice}") from error
-    return saved["epochs_done"]
+
+
+def _restore(path: Path, parts: dict[str, Any], recipe: Recipe) -> int:
+    """Load the states and return the number of epochs done."""
+    with open_checkpoint(path, recipe) as saved:
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        return int(saved["epochs_done"])

@@ -20,6 +20,7 @@ from typing import Any
 import click
 import numpy as np
 from _cifar10 import cifar10
+from _options import DATA, ROOT
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -36,8 +37,6 @@ from termac.image import Image
 
 __all__ = ["main", "mcnemar", "packed"]
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
 LOSSES = (0.02, 0.05, 0.1, 0.2)
 """Bounds of ``termac pack --combine auto --max-loss`` along the curve."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 from _cifar10 import cifar10
+from _options import ROOT, data_option, weights_option
 from _training import Command, accuracy, nn, prepare, report, torch
 from termac.errors import InputError
 from termac.examples import datasets
@@ -18,9 +19,14 @@ from termac.train.export import export
 __all__ = ["Block", "ResNet20", "main"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what it was trained with
-CHECKPOINT = "resnet20-12fca82f.th"
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
+CHECKPOINT = "resnet_cifar10/resnet20-12fca82f.th"
+PROPERTIES = {
+    "dataset": "cifar10",
+    "input_full_scale": "255",
+    "input_mean": " ".join(map(str, MEAN)),
+    "input_std": " ".join(map(str, STD)),
+}
+"""What a model file says of its input."""
 relu = nn.functional.relu
 
 
@@ -86,18 +92,8 @@ def load(path: Path) -> ResNet20:
     type=click.Path(dir_okay=False, path_type=Path),
     default=ROOT / "build" / "resnet20.onnx",
 )
-@click.option(
-    "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DATA / "resnet_cifar10" / CHECKPOINT,
-    help=f"Checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT} beside the project].",
-)
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DATA / "cifar10",
-    help="Folder of the CIFAR-10 sheets [../shared/data/cifar10 beside the project].",
-)
+@weights_option(CHECKPOINT)
+@data_option("cifar10", "the CIFAR-10 sheets")
 def main(output: Path, weights: Path, data: Path) -> None:
     prepare(seed=1)
     model = load(weights)
@@ -109,13 +105,7 @@ def main(output: Path, weights: Path, data: Path) -> None:
         output,
         about="ResNet-20 (option A) for CIFAR-10. Input NCHW, (pixel / 255 - mean) / std, RGB mean "
         f"{MEAN}, std {STD}. Float accuracy {score:.1f} % on {len(test):,} test images.",
-        properties={
-            "dataset": "cifar10",
-            "input_full_scale": "255",
-            "input_mean": " ".join(map(str, MEAN)),
-            "input_std": " ".join(map(str, STD)),
-            "float_accuracy": f"{score:.2f}",
-        },
+        properties={**PROPERTIES, "float_accuracy": f"{score:.2f}"},
     )
     report(exported, output, score)
 

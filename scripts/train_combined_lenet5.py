@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 import onnx
 from _combining import CombineRecipe, fit_combined, make_combiner
+from _options import checkpoint_option, data_option, epochs_option, output_option, run_files
 from _training import Command, prepare, report, shifted, torch
 from onnx import numpy_helper
 from termac.examples import MODELS, datasets
-from train_lenet5 import ROOT, LeNet5
+from train_lenet5 import LeNet5
 
 __all__ = ["main"]
 
@@ -36,23 +37,10 @@ def load_dense() -> LeNet5:
 @click.command(cls=Command, help="Train LeNet-5 to run in CYCLES on a configuration.")
 @click.option("--config", default="square", show_default=True, help="Preset, or a TOML file.")
 @click.option("--cycles", type=click.IntRange(1), default=4_000, show_default=True)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="ONNX file to write [build/NAME.onnx].",
-)
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=ROOT.parent / "shared" / "data" / "mnist",
-    help="Folder of the four idx files [../shared/data/mnist beside the project].",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Saved after each epoch; a run continues from it [build/NAME.pt].",
-)
-@click.option("--epochs", type=click.IntRange(3), default=RECIPE.epochs, show_default=True)
+@output_option()
+@data_option("mnist", "the four idx files")
+@checkpoint_option()
+@epochs_option(RECIPE.epochs, 3)
 def main(
     config: str,
     cycles: int,
@@ -62,8 +50,7 @@ def main(
     epochs: int,
 ) -> None:
     name = f"lenet5-{Path(config).stem}-{cycles}"
-    output = output or ROOT / "build" / f"{name}.onnx"
-    checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
+    output, checkpoint = run_files(name, output, checkpoint)
     recipe = replace(RECIPE, epochs=epochs)
     prepare(recipe.seed)
     mnist = datasets.mnist(data)

@@ -13,8 +13,16 @@ import click
 import numpy as np
 from _cifar10 import cifar10
 from _combining import CombineRecipe, fit_combined, make_combiner
+from _options import (
+    checkpoint_option,
+    data_option,
+    epochs_option,
+    output_option,
+    run_files,
+    weights_option,
+)
 from _training import Command, prepare, report, shifted, torch
-from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
+from export_resnet20 import CHECKPOINT, MEAN, PROPERTIES, STD, load
 from termac.examples import datasets
 from termac.train import Combiner
 
@@ -34,25 +42,11 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 @click.command(cls=Command, help="Train ResNet-20 to run in CYCLES on a configuration.")
 @click.option("--config", default="square", show_default=True, help="Preset, or a TOML file.")
 @click.option("--cycles", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="ONNX file.")
-@click.option(
-    "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DATA / "resnet_cifar10" / CHECKPOINT,
-    help=f"Dense checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT} beside the project].",
-)
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DATA / "cifar10",
-    help="Folder of the CIFAR-10 sheets [../shared/data/cifar10 beside the project].",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Saved after each epoch; a run continues from it [build/NAME.pt].",
-)
-@click.option("--epochs", type=click.IntRange(3), default=RECIPE.epochs, show_default=True)
+@output_option()
+@weights_option(CHECKPOINT)
+@data_option("cifar10", "the CIFAR-10 sheets")
+@checkpoint_option()
+@epochs_option(RECIPE.epochs, 3)
 @click.option(
     "--tune",
     type=click.IntRange(0),
@@ -71,8 +65,7 @@ def main(
     tune: int,
 ) -> None:
     name = f"resnet20-{Path(config).stem}-{cycles // 1000}k"
-    output = output or ROOT / "build" / f"{name}.onnx"
-    checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
+    output, checkpoint = run_files(name, output, checkpoint)
     recipe = replace(RECIPE, epochs=epochs)
     prepare(recipe.seed)
     cifar = cifar10(data)
@@ -113,12 +106,7 @@ def main(
         about="ResNet-20 (option A) for CIFAR-10, pruned for column combining on "
         f"{combiner.config.name!r} in {combiner.cycles:,} cycles. Input NCHW, "
         f"(pixel / 255 - mean) / std, RGB mean {MEAN}, std {STD}.",
-        properties={
-            "dataset": "cifar10",
-            "input_full_scale": "255",
-            "input_mean": " ".join(map(str, MEAN)),
-            "input_std": " ".join(map(str, STD)),
-        },
+        properties=PROPERTIES,
     )
     nonzero = np.mean([float((p != 0).float().mean()) for p in model.parameters() if p.dim() > 1])
     click.echo(f"{nonzero:.1%} of weights are not zero, mean over the layers")

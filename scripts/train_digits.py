@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from _options import ROOT, checkpoint_option, output_option
 from _training import Command, Recipe, accuracy, fit, nn, prepare, report, shifted, torch
 from termac.examples import MODELS, datasets
 from termac.train.export import export
@@ -39,17 +40,8 @@ class DigitsNet(nn.Module):
 
 
 @click.command(cls=Command, help="Train a small residual network on scikit-learn's digits.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=MODELS / "digits.onnx",
-    help="ONNX file to write [the package's own model].",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Save the state here after each epoch, and continue from it.",
-)
+@output_option(MODELS / "digits.onnx")
+@checkpoint_option(ROOT / "build" / "digits.pt")
 def main(output: Path, checkpoint: Path | None) -> None:
     data = datasets.digits()
     prepare(RECIPE.seed)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from _options import ROOT, checkpoint_option, data_option, epochs_option, output_option
 from _training import Command, Recipe, accuracy, fit, nn, prepare, report, shifted, torch
 from termac.errors import InputError
 from termac.examples import MODELS, datasets
@@ -18,7 +19,6 @@ from termac.train.export import export
 __all__ = ["LeNet5", "main"]
 
 RECIPE = Recipe(epochs=14, batch=100, rate=4e-3)
-ROOT = Path(__file__).resolve().parents[1]
 relu = nn.functional.relu
 
 
@@ -41,25 +41,10 @@ class LeNet5(nn.Module):
 
 
 @click.command(cls=Command, help="Train LeNet-5 on a folder of idx files and export it.")
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=ROOT.parent / "shared" / "data" / "mnist",
-    help="Folder of the four idx files [../shared/data/mnist beside the project].",
-)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=MODELS / "lenet5.onnx",
-    help="ONNX file to write [the package's own model].",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=ROOT / "build" / "lenet5.pt",
-    help="Saved after each epoch; a run continues from it [build/lenet5.pt].",
-)
-@click.option("--epochs", type=click.IntRange(1), default=RECIPE.epochs, show_default=True)
+@data_option("mnist", "the four idx files")
+@output_option(MODELS / "lenet5.onnx")
+@checkpoint_option(ROOT / "build" / "lenet5.pt")
+@epochs_option(RECIPE.epochs)
 def main(data: Path, output: Path, checkpoint: Path, epochs: int) -> None:
     mnist = datasets.mnist(data)
     for part in (mnist.train, mnist.test):

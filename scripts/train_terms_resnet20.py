@@ -12,8 +12,16 @@ from pathlib import Path
 import click
 from _cifar10 import cifar10
 from _combining import CombineRecipe, fit_combined
+from _options import (
+    checkpoint_option,
+    data_option,
+    epochs_option,
+    output_option,
+    run_files,
+    weights_option,
+)
 from _training import Command, prepare, report
-from export_resnet20 import CHECKPOINT, DATA, MEAN, ROOT, STD, load
+from export_resnet20 import CHECKPOINT, MEAN, PROPERTIES, STD, load
 from termac.graph import Terms
 from termac.train import TermQuantizer
 from train_combined_resnet20 import HELD_OUT, augment
@@ -39,25 +47,11 @@ REFIT = 100
     help="Terms of an activation; 0: all [2, with slots 0].",
 )
 @click.option("--slots", is_flag=True, help="Terms lie in slots whose powers all groups share.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="ONNX file.")
-@click.option(
-    "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DATA / "resnet_cifar10" / CHECKPOINT,
-    help=f"Dense checkpoint [../shared/data/resnet_cifar10/{CHECKPOINT} beside the project].",
-)
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DATA / "cifar10",
-    help="Folder of the CIFAR-10 sheets [../shared/data/cifar10 beside the project].",
-)
-@click.option(
-    "--checkpoint",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Saved after each epoch; a run continues from it [build/NAME.pt].",
-)
-@click.option("--epochs", type=click.IntRange(1), default=RECIPE.epochs, show_default=True)
+@output_option()
+@weights_option(CHECKPOINT)
+@data_option("cifar10", "the CIFAR-10 sheets")
+@checkpoint_option()
+@epochs_option(RECIPE.epochs)
 @click.option("--rate", type=click.FloatRange(0), default=RECIPE.rate, show_default=True)
 def main(
     terms: int,
@@ -74,8 +68,7 @@ def main(
     counted = data_terms if data_terms is not None else 0 if slots else 2
     name = f"resnet20-{'slots' if slots else 'terms'}-{terms}of{group}"
     name += f"-{counted}" if counted else ""
-    output = output or ROOT / "build" / f"{name}.onnx"
-    checkpoint = checkpoint or ROOT / "build" / f"{name}.pt"
+    output, checkpoint = run_files(name, output, checkpoint)
     recipe = replace(RECIPE, epochs=epochs, rate=rate)
     prepare(recipe.seed)
     cifar = cifar10(data)
@@ -105,12 +98,7 @@ def main(
         output,
         about=f"ResNet-20 (option A) for CIFAR-10, trained for {limits}. Input NCHW, "
         f"(pixel / 255 - mean) / std, RGB mean {MEAN}, std {STD}.",
-        properties={
-            "dataset": "cifar10",
-            "input_full_scale": "255",
-            "input_mean": " ".join(map(str, MEAN)),
-            "input_std": " ".join(map(str, STD)),
-        },
+        properties=PROPERTIES,
     )
     report(exported, output, history[-1])
 
