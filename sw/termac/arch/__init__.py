@@ -15,7 +15,10 @@ from termac.arch.program import (
     PASS,
     TABLE_ENTRIES,
     TAP,
+    DecodedLayer,
     Opcode,
+    descriptors,
+    pack_descriptor,
 )
 
 __all__ = [
@@ -28,11 +31,14 @@ __all__ = [
     "TABLE_ENTRIES",
     "TAP",
     "Config",
+    "DecodedLayer",
     "Field",
     "Layout",
     "Opcode",
     "concatenate",
+    "descriptors",
     "load_config",
+    "pack_descriptor",
     "preset_names",
     "split",
 ]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, PASS, Config, Opcode
+from termac.arch.config import Config
+from termac.arch.program import descriptors
 from termac.arch.timing import LayerTiming, layer_cycles, program_cycles
 
 __all__ = ["decode_timings", "part_cycles", "predict", "vector_times"]
@@ -49,30 +47,28 @@ def part_cycles(
     )
 
 
-def decode_timings(program: NDArray[np.uint32]) -> list[LayerTiming]:
-    """What the duration of every descriptor of a program depends on, in order."""
-    words = [int(word) for word in program]
-    result, address = [], 1
-    while HEADER.unpack_one(words[address])["opcode"] == Opcode.LAYER:
-        values: dict[str, int] = {}
-        for layout, word in zip(DESCRIPTOR, words[address:], strict=False):
-            values.update(layout.unpack_one(word))
-        records = words[values["records"] : values["records"] + values["passes"]]
-        result.append(
-            LayerTiming(
-                row_tiles=values["row_tiles"],
-                vectors=values["vectors"],
-                last=[bool(PASS.unpack_one(record)["sum_last"]) for record in records],
-                terms=values["terms"],
-                time=values["time"],
-                last_time=values["last_time"],
-                residual=bool(values["residual"]),
-            )
+def decode_timings(program: Iterable[int]) -> list[LayerTiming]:
+    """What the duration of every descriptor of a program depends on, in execution order.
+
+    Raises
+    ------
+    ValueError
+        If the words are no program, see :func:`termac.arch.program.descriptors`.
+    """
+    return [
+        LayerTiming(
+            row_tiles=layer.values["row_tiles"],
+            vectors=layer.values["vectors"],
+            last=[bool(record["sum_last"]) for record in layer.passes],
+            terms=layer.values["terms"],
+            time=layer.values["time"],
+            last_time=layer.values["last_time"],
+            residual=bool(layer.values["residual"]),
         )
-        address += DESCRIPTOR_WORDS
-    return result
+        for layer in descriptors(program)
+    ]
 
 
-def predict(config: Config, program: NDArray[np.uint32]) -> int:
+def predict(config: Config, program: Iterable[int]) -> int:
     """Cycles of a whole program."""
     return program_cycles(config, decode_timings(program))

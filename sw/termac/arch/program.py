@@ -15,7 +15,8 @@ every cycle. All addresses count memory words, never bytes.
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from termac.arch.cells import DOUBLES
 from termac.arch.layout import Field, Layout
@@ -30,7 +31,10 @@ __all__ = [
     "PASS",
     "TABLE_ENTRIES",
     "TAP",
+    "DecodedLayer",
     "Opcode",
+    "descriptors",
+    "pack_descriptor",
 ]
 
 COORDINATE_WIDTH = 12
@@ -204,3 +208,67 @@ DESCRIPTOR_FIELDS = Layout(
 """All words of a layer descriptor side by side: one record, its fields by name."""
 
 DESCRIPTOR_WORDS = len(DESCRIPTOR)
+
+
+@dataclass(frozen=True)
+class DecodedLayer:
+    """One layer descriptor with its pass records.
+
+    Parameters
+    ----------
+    values : fields of the descriptor, by name
+    passes : fields of PASS by name, one entry per pass, in execution order
+    """
+
+    values: Mapping[str, int]
+    passes: Sequence[Mapping[str, int]]
+
+
+def pack_descriptor(values: Mapping[str, int]) -> list[int]:
+    """Words of a layer descriptor; absent fields are 0.
+
+    Raises
+    ------
+    KeyError
+        If there is no such field.
+    ValueError
+        If a value does not fit its field; the message names field, value and limits.
+    """
+    record = DESCRIPTOR_FIELDS.pack_one(**values)
+    return [record >> 32 * word & 0xFFFFFFFF for word in range(DESCRIPTOR_WORDS)]
+
+
+def descriptors(program: Iterable[int]) -> Iterator[DecodedLayer]:
+    """Decode the layers of a program, in execution order.
+
+    Parameters
+    ----------
+    program : 32-bit words from the HEADER on; pass records are found at their addresses in it
+
+    Raises
+    ------
+    ValueError
+        If the words end before an END word, a record has another opcode, or pass records lie beyond
+        the words.
+    """
+    words = [int(word) for word in program]
+    address = 1
+    while True:
+        if address >= len(words):
+            raise ValueError(f"the program ends at word {len(words)}, before its END word")
+        opcode = HEADER.unpack_one(words[address])["opcode"]
+        if opcode == Opcode.END:
+            return
+        if opcode != Opcode.LAYER:
+            raise ValueError(f"program word {address} has opcode {opcode}: neither LAYER nor END")
+        descriptor = words[address : address + DESCRIPTOR_WORDS]
+        values = DESCRIPTOR_FIELDS.unpack_one(
+            sum(word << 32 * index for index, word in enumerate(descriptor))
+        )
+        first, count = values["records"], values["passes"]
+        if max(address + DESCRIPTOR_WORDS, first + count) > len(words):
+            raise ValueError(
+                f"the layer at program word {address} has words beyond the {len(words)} there are"
+            )
+        yield DecodedLayer(values, [PASS.unpack_one(word) for word in words[first : first + count]])
+        address += DESCRIPTOR_WORDS

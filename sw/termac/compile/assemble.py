@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, PASS, TAP, Config, Opcode
+from termac.arch import DESCRIPTOR_WORDS, HEADER, PASS, TAP, Config, Opcode, pack_descriptor
 from termac.arch.estimate import vector_times
 from termac.compile.cut import Part
 from termac.compile.fuse import Residual
@@ -248,10 +248,7 @@ class Assembler:
         }
         if layer.residual is not None and plan.residual is not None:
             values.update(self._residual(plan, layer.residual, plan.residual, block))
-        return [
-            word.pack_one(**{f.name: values.get(f.name, 0) for f in word.fields})
-            for word in DESCRIPTOR
-        ]
+        return pack_descriptor(values)
 
     def _residual(
         self, plan: PlannedLayer, residual: Residual, stored: Storage, block: int

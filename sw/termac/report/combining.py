@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS
 from termac.graph import Conv, FloatConv, FloatGraph
 from termac.image import Image, LayerInfo
 from termac.report.canvas import (
@@ -21,7 +20,7 @@ from termac.report.canvas import (
     value_colours,
     write_at,
 )
-from termac.report.tiles import cell_colours, layer_tiles
+from termac.report.tiles import cell_colours, layer_parts, layer_tiles
 
 __all__ = ["draw_combining", "packed_matrix"]
 
@@ -38,14 +37,10 @@ def packed_matrix(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
     """
     tiles = layer_tiles(image, layer).tolist()
     strips: list[list[int]] = []
-    for number in range(layer.first_descriptor, layer.last_descriptor + 1):
-        start = 1 + number * DESCRIPTOR_WORDS
-        values: dict[str, int] = {}
-        for layout, word in zip(DESCRIPTOR, image.program[start:], strict=False):
-            values.update(layout.unpack_one(int(word)))
-        for _ in range(values["row_tiles"]):
-            strips.append(tiles[: values["passes"]])
-            del tiles[: values["passes"]]
+    for part in layer_parts(image, layer):
+        for _ in range(part.values["row_tiles"]):
+            strips.append(tiles[: len(part.passes)])
+            del tiles[: len(part.passes)]
     widest = max(map(len, strips))
     return np.array([strip + [-1] * (widest - len(strip)) for strip in strips])
 

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, PASS, Config
+from termac.arch import Config, DecodedLayer, descriptors
 from termac.image import Image, LayerInfo
 from termac.report.canvas import (
     EMPTY,
@@ -27,7 +27,14 @@ from termac.report.canvas import (
     write_at,
 )
 
-__all__ = ["cell_colours", "draw_utilization", "draw_weights", "layer_tiles", "tile_mosaic"]
+__all__ = [
+    "cell_colours",
+    "draw_utilization",
+    "draw_weights",
+    "layer_parts",
+    "layer_tiles",
+    "tile_mosaic",
+]
 
 GAP = to_rgb("#ffffff")
 BUSY, FILLED = "#0b5cc4", "#c3d9f7"
@@ -37,6 +44,11 @@ MOST_TILES, MOST_ROWS = 64, 300
 """Tiles drawn of one layer, in at most so many rows of cells; the title says what is left out."""
 
 
+def layer_parts(image: Image, layer: LayerInfo) -> list[DecodedLayer]:
+    """Descriptors of a layer, in execution order."""
+    return list(descriptors(image.program))[layer.first_descriptor : layer.last_descriptor + 1]
+
+
 def layer_tiles(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
     """Tiles of a layer in the order in which they are loaded: indices into ``image.cells``.
 
@@ -44,18 +56,12 @@ def layer_tiles(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
     planes as the pass has terms, one after the other.
     """
     tiles: list[int] = []
-    for number in range(layer.first_descriptor, layer.last_descriptor + 1):
-        start = 1 + number * DESCRIPTOR_WORDS
-        words = image.program[start : start + DESCRIPTOR_WORDS]
-        values: dict[str, int] = {}
-        for layout, word in zip(DESCRIPTOR, words, strict=True):
-            values.update(layout.unpack_one(int(word)))
-        records = image.program[values["records"] : values["records"] + values["passes"]]
-        offsets = [PASS.unpack_one(int(record))["weights"] for record in records]
+    for part in layer_parts(image, layer):
+        values = part.values
         planes = range(max(1, values["terms"]))
         for tile in range(values["row_tiles"]):
             base = values["weights"] + tile * values["weights_tile"]
-            firsts = [(base + offset) // image.config.columns for offset in offsets]
+            firsts = [(base + record["weights"]) // image.config.columns for record in part.passes]
             tiles += [first + plane for first in firsts for plane in planes]
     return np.array(tiles, np.int64)
 
