@@ -42,6 +42,8 @@ class Control(Elaboratable):
             engine.passes.valid.eq(loader.passes.valid),
             loader.passes.ready.eq(engine.passes.ready),
         ]
+        if sequencer.config.kind.keeps_terms:
+            m.d.comb += loader.ended.eq(engine.ended)
         return m
 
 
