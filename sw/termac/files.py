@@ -5,12 +5,18 @@ A failure never leaves half of a file or folder, nor deletes what is not ours.
 
 from __future__ import annotations
 
+import errno
+import math
 import os
+import reprlib
 import shutil
+import stat
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +29,8 @@ __all__ = [
     "check_writable_file",
     "check_writable_folder",
     "load_array",
+    "open_plain",
+    "read_plain",
     "save_array",
 ]
 
@@ -71,29 +79,89 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def open_plain(path: str | Path) -> BinaryIO:
+    """Open a file for reading, unless it is a device, a pipe or a folder.
+
+    Raises
+    ------
+    OSError
+        As ``open``, and if what is there is no plain file. Names the file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return open(descriptor, "rb")
+
+
+def read_plain(path: str | Path, largest: int) -> bytes:
+    """Content of a plain file of at most ``largest`` bytes.
+
+    Raises
+    ------
+    OSError
+        As :func:`open_plain`, and if the file is larger.
+    """
+    with open_plain(path) as stream:
+        data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise OSError(errno.EFBIG, f"larger than {largest:,} bytes", str(path))
+    return data
+
+
 def load_array(path: Path, what: str) -> NDArray[np.generic]:
     """Read a ``.npy`` file of numbers.
 
     Raises
     ------
     InputError
-        If the file is missing, is not an .npy file, is truncated, or holds Python objects.
+        If the file is missing, is not an .npy file, is not as long as its header says, or holds
+        anything but numbers.
     """
     if not path.is_file():
         raise InputError(f"{what} {path}: {'not a file' if path.exists() else 'no such file'}")
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             if stream.read(6) != b"\x93NUMPY":
                 raise InputError(f"{what} {path}: not an .npy file; write it with numpy.save")
             stream.seek(0)
-            array = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        if "pickle" in str(error).lower() or "object" in str(error).lower():
-            raise InputError(
-                f"{what} {path}: holds Python objects; save an array of numbers"
-            ) from None
-        raise InputError(f"{what} {path}: damaged or truncated .npy file") from None
-    return np.asarray(array)
+            reason = _fault_of_npy(stream)
+            if reason:
+                raise InputError(f"{what} {path}: {reason}")
+            stream.seek(0)
+            return np.asarray(np.load(stream, allow_pickle=False))
+    except OSError as error:
+        raise InputError(f"{what} {path}: cannot be read: {_reason(error)}") from None
+
+
+def _fault_of_npy(stream: BinaryIO) -> str:
+    """What is wrong with an .npy file, or nothing; before anything is allocated."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]  # later ones are for names of fields only
+        with warnings.catch_warnings(action="ignore"):
+            shape, _, dtype = read_header(stream)
+    except Exception as error:  # a header is Python: SyntaxError, TokenError, TypeError and so on
+        name = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"damaged .npy file: its header cannot be read ({name})"
+    if dtype.hasobject:
+        return "holds Python objects; save an array of numbers"
+    if dtype.kind not in "biufc":
+        return f"holds values of type {dtype}; save an array of numbers"
+    if any(type(size) is not int or not 0 <= size < 1 << 63 for size in shape):
+        return f"damaged .npy file: shape {reprlib.repr(shape)} is impossible"
+    wanted = math.prod(shape) * dtype.itemsize
+    found = os.fstat(stream.fileno()).st_size - stream.tell()
+    if found != wanted or math.prod(size for size in shape if size) >= 1 << 63:
+        less = "truncated" if found < wanted else "damaged"
+        return (
+            f"damaged or truncated .npy file ({less}): shape {shape} of {dtype} takes {wanted:,} "
+            f"bytes, the file has {found:,}"
+        )
+    return ""
 
 
 def check_writable_file(path: Path, option: str) -> None:

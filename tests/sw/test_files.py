@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
-from termac.errors import TermacError
-from termac.files import MARKER, atomic_folder
+from termac.errors import InputError, TermacError
+from termac.files import MARKER, atomic_folder, load_array, read_plain, save_array
 
 
 def write(path, **texts):
@@ -128,3 +130,80 @@ def test_link_stays_a_link(tmp_path):
     write(tmp_path / "link", a="c")
     assert (tmp_path / "link").is_symlink()
     assert content(tmp_path / "real") == {"a": "c"}
+
+
+# --- Files that users name -----------------------------------------------------------------------
+
+
+def npy(header, data=b"", version=1):
+    """Bytes of an .npy file with any header."""
+    text = header.encode("latin1") + b"\n"
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text + data
+
+
+def header(shape, descr="'<f4'"):
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2", "|i1", "<u8", "|b1"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
+def test_arrays_are_read_as_they_were_saved(tmp_path, dtype, shape):
+    values = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    save_array(tmp_path / "a.npy", values)
+    read = load_array(tmp_path / "a.npy", "input")
+    assert (read.dtype, read.shape) == (values.dtype, shape)
+    assert np.array_equal(read, values)
+    np.save(tmp_path / "b.npy", np.array(values, order="F"))
+    assert np.array_equal(load_array(tmp_path / "b.npy", "input"), values)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not an .npy file"),
+        (b"PK\x03\x04", "not an .npy file"),
+        (b"\x93NUMPY", "header cannot be read"),
+        (b"\x93NUMPY\x09\x09\x02\x00{}", "header cannot be read"),
+        (npy(header("(2,"), bytes(8)), "header cannot be read"),
+        (npy("((((", bytes(8)), "header cannot be read"),
+        (npy("(" * 9000, bytes(8)), "header cannot be read"),
+        (npy("[" * 60_000, version=2), "header cannot be read"),
+        (npy("{'descr': '<f4'}"), "header cannot be read"),
+        (npy(header("(2,)", "'<f4x'"), bytes(8)), "header cannot be read"),
+        (npy(header("('2',)"), bytes(8)), "header cannot be read"),
+        (npy(header("(-2,)"), bytes(8)), "is impossible"),
+        (npy(header("(True, 2)"), bytes(8)), "is impossible"),
+        (npy(header(f"({10**40},)"), bytes(8)), "is impossible"),
+        (npy(header(f"(0, {10**40})")), "is impossible"),
+        (npy(header(f"(0, {2**62}, {2**62})")), "damaged or truncated"),
+        (npy(header(f"({2**40},)"), bytes(8)), "takes 4,398,046,511,104 bytes, the file has 8"),
+        (npy(header("(2,)"), bytes(9)), "takes 8 bytes, the file has 9"),
+        (npy(header("(2,)", "'|O'"), bytes(8)), "holds Python objects"),
+        (npy(header("(2,)", "[('a', '<f4')]"), bytes(8)), "holds values of type"),
+        (npy(header(f"({2**60},)", "'|V0'")), "holds values of type"),
+        (npy(header("(2,)", "'<U4'"), bytes(32)), "holds values of type <U4"),
+    ],
+)
+def test_a_damaged_array_is_named(tmp_path, data, reason):
+    path = tmp_path / "a.npy"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        load_array(path, "input")
+    assert str(caught.value).startswith(f"input {path}: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_pipes_and_folders_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero", "."):
+        with pytest.raises(InputError, match="not a file"):
+            load_array(tmp_path / name, "input")
+        with pytest.raises(OSError, match=r"not a plain file|Is a directory"):
+            read_plain(tmp_path / name, 100)
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_plain(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        read_plain(tmp_path / "file", 4)

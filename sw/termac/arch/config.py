@@ -15,6 +15,9 @@ from termac.errors import ConfigError
 
 __all__ = ["Config", "load_config", "preset_names"]
 
+LARGEST_FILE = 1 << 16
+"""Bytes of a configuration file."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -246,12 +249,18 @@ def load_config(name: str | Path) -> Config:
                 f"no preset and no file named {text_name!r}; presets: {', '.join(preset_names())}"
             )
         try:
-            text, where = path.read_text(), path.stem
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{text_name}: cannot be read: {error}") from None
+            if path.stat().st_size > LARGEST_FILE:
+                raise ConfigError(f"{text_name}: larger than {LARGEST_FILE:,} bytes")
+            text, where = path.read_text(encoding="utf-8"), path.stem
+        except OSError as error:
+            raise ConfigError(f"{text_name}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{text_name}: not valid TOML: not UTF-8") from None
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{text_name}: not valid TOML: nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise ConfigError(f"{text_name}: not valid TOML: {error}") from None
     known = {field.name: field for field in fields(Config)}
     for key in values:
@@ -268,4 +277,6 @@ def load_config(name: str | Path) -> Config:
         wanted = str if known[key].type == "str" else int
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise ConfigError(f"{text_name}: {key} must be of type {wanted.__name__}")
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ConfigError(f"{text_name}: {key} is beyond the integers of TOML (64 bits)")
     return Config(**values)
