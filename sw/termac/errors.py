@@ -8,6 +8,7 @@ __all__ = [
     "DeviceError",
     "ImageError",
     "InputError",
+    "InputWarning",
     "MismatchError",
     "ModelError",
     "TermacError",
@@ -29,6 +30,10 @@ class ModelError(TermacError):
 
 class InputError(TermacError):
     """Input or calibration data of the wrong shape, type or content."""
+
+
+class InputWarning(UserWarning):
+    """Input data that can be used, but hardly is what was meant."""
 
 
 class CapacityError(TermacError):

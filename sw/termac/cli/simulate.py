@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from termac.cli.common import Reporter, import_simulated_device, json_option
+from termac.cli.warn import strict_option, warn
 from termac.files import check_writable_file, load_array, save_array
 from termac.report.console import progress
 
@@ -24,8 +25,7 @@ __all__ = ["simulate"]
     metavar="X.npy",
     type=click.Path(path_type=Path),
     required=True,
-    help="Batch on axis 0, in the model's own layout and units. Floats "
-    "are quantized; integers are taken as quantized already.",
+    help="Batch on axis 0, in the model's own layout and units, of any number type.",
 )
 @click.option(
     "--output",
@@ -42,6 +42,9 @@ __all__ = ["simulate"]
     show_default=True,
     help="Simulated Verilog, or the golden model.",
 )
+@click.option(
+    "--quantized", is_flag=True, help="The input holds stored integers, as --raw writes them."
+)
 @click.option("--check", is_flag=True, help="Compare every layer with the golden model.")
 @click.option(
     "--waves",
@@ -56,10 +59,12 @@ __all__ = ["simulate"]
     metavar="NAME",
     help="Refuse the image unless it was packed for this configuration.",
 )
+@strict_option
 @json_option
 def simulate(
-    image_folder: Path, input_path: Path, output_path: Path, engine: str, check: bool,
-    waves: Path | None, raw: bool, config_name: str | None, reporter: Reporter,
+    image_folder: Path, input_path: Path, output_path: Path, engine: str, quantized: bool,
+    check: bool, waves: Path | None, raw: bool, config_name: str | None, strict: bool,
+    reporter: Reporter,
 ) -> None:  # fmt: skip
     """Run an image on a batch of inputs."""
     if waves is not None and engine != "verilator":
@@ -75,11 +80,14 @@ def simulate(
     from termac.device import GoldenDevice
     from termac.device.compare import compare
     from termac.graph import golden
+    from termac.graph.inputs import clip_input
     from termac.graph.samples import from_nhwc
     from termac.image import load_image
 
     image = load_image(image_folder, config)
-    x = golden.quantize_input(image.graph, samples)
+    x, finding = clip_input(image.graph, samples, quantized=quantized)
+    warnings = [] if finding is None else [finding]
+    warn(warnings, strict=strict)
     if engine == "golden":
         with progress(f"Golden model of {image.graph.name}"):
             result = GoldenDevice(image).run(x, tensors=check)
@@ -126,5 +134,6 @@ def simulate(
             for number, layer in enumerate(image.layers)
         ],
         "counters": result.counters,
+        "warnings": warnings,
     }
     reporter.show(facts, tables)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import InputError
+from termac.graph.inputs import check_range, quantize_input, quantize_values
 from termac.graph.integer import Graph
-from termac.graph.samples import apply_host_op, check_samples, from_nhwc, to_nhwc
-from termac.graph.tensor import Tensor
+from termac.graph.samples import apply_host_op, from_nhwc
 
 __all__ = ["dequantize_output", "quantize_input", "quantize_values", "run"]
 
@@ -44,7 +44,7 @@ def run(
         raise InputError(f"input has shape {found}, the graph takes {wanted} with N >= 1")
     if x.dtype.kind not in "iu":
         raise InputError(f"input is of type {x.dtype}, must be integer: see quantize_input")
-    _check_range(x, tensor)
+    check_range(x, tensor)
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch!r}")
     names = [graph.output] if outputs_only else list(graph.tensors)
@@ -64,34 +64,6 @@ def run(
     return kept
 
 
-def quantize_input(graph: Graph, samples: NDArray[np.generic]) -> NDArray[np.int8]:
-    """Samples in the model's own layout as the graph's int8 input ``[N, height, width, channels]``.
-
-    Floating point is divided by the input's scale, rounded (ties to even) and clipped; integers
-    are taken as already quantized.
-
-    Raises
-    ------
-    InputError
-        If the shape is wrong, a float is NaN or infinite, or an integer is out of range.
-    """
-    tensor = graph.tensors[graph.input]
-    samples = check_samples(samples, graph.input_layout)
-    if samples.dtype.kind == "f":
-        values = quantize_values(samples, tensor)
-    else:
-        _check_range(samples, tensor)
-        values = samples.astype(np.int8)
-    return np.asarray(to_nhwc(values, tensor.shape, graph.channels_first), np.int8)
-
-
-def quantize_values(values: NDArray[np.generic], tensor: Tensor) -> NDArray[np.int8]:
-    """Real values as stored values of a tensor: rounded (ties to even) and clipped."""
-    low, high = tensor.limits
-    scaled = np.rint(values.astype(np.float64) / tensor.scale) + tensor.zero_point
-    return np.clip(scaled, low, high).astype(np.int8)
-
-
 def dequantize_output(graph: Graph, y: NDArray[np.int8]) -> NDArray[np.float64]:
     """The graph's output ``[N, height, width, channels]`` as reals ``[N, *output_layout]``.
 
@@ -101,13 +73,3 @@ def dequantize_output(graph: Graph, y: NDArray[np.int8]) -> NDArray[np.float64]:
     real = tensor.scale * (np.asarray(y, np.float64) - tensor.zero_point)
     laid_out = from_nhwc(real, graph.output_layout, graph.channels_first)
     return np.asarray(apply_host_op(np.asarray(laid_out, np.float64), graph.host_op), np.float64)
-
-
-def _check_range(values: NDArray[np.generic], tensor: Tensor) -> None:
-    low, high = tensor.limits
-    smallest, largest = int(values.min()), int(values.max())
-    if smallest < low or largest > high:
-        raise InputError(
-            f"input values span {smallest}..{largest}, tensor {tensor.name!r} of {tensor.bits} "
-            f"bits holds {low}..{high}"
-        )

@@ -153,14 +153,45 @@ def test_simulate_golden_writes_real_outputs(data, packed, tmp_path):
     assert (real.argmax(axis=1) == digits().test.labels[:8]).mean() >= 0.75
 
 
-def test_integer_input_passes_through(data, packed, tmp_path):
-    image = load_image(packed)
-    x = golden.quantize_input(image.graph, np.load(data / "test.npy"))
-    np.save(tmp_path / "x.npy", x.transpose(0, 3, 1, 2))
-    for source, output in ((data / "test.npy", "a.npy"), (tmp_path / "x.npy", "b.npy")):
-        succeed("simulate", packed, "--input", source, "--output", tmp_path / output,
-                "--engine", "golden", "--raw")  # fmt: skip
-    assert np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+def test_integers_are_real_values_unless_quantized_says_they_are_stored(data, packed, tmp_path):
+    graph = load_image(packed).graph
+    samples = np.load(data / "test.npy")
+    pixels = np.rint(samples).astype(np.uint8)
+    np.save(tmp_path / "stored.npy", golden.quantize_input(graph, pixels).transpose(0, 3, 1, 2))
+    np.save(tmp_path / "pixels.npy", pixels)
+    np.save(tmp_path / "floats.npy", pixels.astype(np.float32))
+    outputs = {}
+    for name, options in (("pixels", []), ("floats", []), ("stored", ["--quantized"])):
+        output = tmp_path / f"y_{name}.npy"
+        succeed("simulate", packed, "--input", tmp_path / f"{name}.npy", "--output", output,
+                "--engine", "golden", "--raw", *options)  # fmt: skip
+        outputs[name] = np.load(output)
+    assert np.array_equal(outputs["pixels"], outputs["floats"])
+    assert np.array_equal(outputs["pixels"], outputs["stored"])
+    line = fail("simulate", packed, "--input", tmp_path / "floats.npy", "--quantized",
+                "--engine", "golden", "--output", tmp_path / "y.npy")  # fmt: skip
+    assert "of type float32, but stored values are integers" in line
+    np.save(tmp_path / "large.npy", np.full((1, 1, 8, 8), 300))
+    line = fail("simulate", packed, "--input", tmp_path / "large.npy", "--quantized",
+                "--engine", "golden", "--output", tmp_path / "y.npy")  # fmt: skip
+    assert "span 300..300" in line
+
+
+def test_clipped_input_is_said_and_an_error_where_strict(data, packed, tmp_path):
+    np.save(tmp_path / "x.npy", 100 * np.load(data / "test.npy"))
+    arguments = ["simulate", packed, "--input", tmp_path / "x.npy", "--engine", "golden"]
+    text = succeed(*arguments, "--output", tmp_path / "y.npy").stderr
+    assert "of the input values are clipped: they span 0..100, input 'input' holds 0..1 " in text
+    facts = json.loads(succeed(*arguments, "--output", tmp_path / "y.npy", "--json").stdout)
+    assert [f"warning: {line}" for line in facts["warnings"]] == text.splitlines()
+    line = fail(*arguments, "--output", tmp_path / "strict.npy", "--strict")
+    assert line == f"error: {facts['warnings'][0]}\n"
+    assert not (tmp_path / "strict.npy").exists()
+    fine = ["simulate", packed, "--input", data / "test.npy", "--engine", "golden", "--strict"]
+    assert (
+        json.loads(succeed(*fine, "--output", tmp_path / "y.npy", "--json").stdout)["warnings"]
+        == []
+    )
 
 
 def test_simulate_verilog_equals_golden_in_every_layer(data, packed, tmp_path):
@@ -452,7 +483,6 @@ def write_truncated(path):
         (lambda path: np.save(path, np.zeros((4, 8, 8, 1))), "4x8x8x1"),
         (lambda path: np.save(path, np.zeros((0, 1, 8, 8))), "no samples"),
         (lambda path: np.save(path, np.full((1, 1, 8, 8), np.inf)), "infinity"),
-        (lambda path: np.save(path, np.full((1, 1, 8, 8), 300)), "300"),
         (lambda path: np.save(path, np.full((1, 1, 8, 8), "a")), "must be floating point"),
     ],
 )

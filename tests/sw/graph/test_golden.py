@@ -12,6 +12,8 @@ from scipy.signal import correlate
 from termac.errors import InputError, ModelError
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Shortcut, Tensor, Terms, golden
 
+from tests.sw.graph.pass_through import pass_through
+
 
 def scalar_requantize(value, multiplier, shift):
     """Python integers only; the rounding rules spelled out."""
@@ -253,59 +255,6 @@ def test_batches_and_outputs_only_change_nothing():
     np.testing.assert_array_equal(only["y"], everything["y"])
 
 
-def input_graph(bits=8, layout=(2, 3, 4), shape=(3, 4, 2), channels_first=True):
-    node = Shortcut(name="y", input="x", stride=(1, 1), before=0, after=0)
-    return Graph(
-        name="g",
-        tensors={n: Tensor(n, shape, 0.5, 1, bits) for n in "xy"},
-        nodes=[node],
-        input="x",
-        output="y",
-        input_layout=layout,
-        output_layout=layout,
-        channels_first=channels_first,
-    )
-
-
-def test_quantize_input_of_floats():
-    graph = input_graph()
-    samples = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
-    stored = golden.quantize_input(graph, samples)
-    assert stored.shape == (1, 3, 4, 2)
-    np.testing.assert_array_equal(stored[0, 1, 2], [6 * 2 + 1, 18 * 2 + 1])
-    np.testing.assert_array_equal(golden.quantize_input(graph, samples[0]), stored)
-    clipped = golden.quantize_input(graph, np.full((1, 2, 3, 4), 1e30))
-    assert (clipped == 127).all()
-    back = golden.dequantize_output(graph, stored)
-    np.testing.assert_array_equal(back, samples)
-
-
-def test_quantize_input_of_integers_and_vectors():
-    samples = np.arange(-12, 12).reshape(1, 2, 3, 4)
-    stored = golden.quantize_input(input_graph(), samples)
-    np.testing.assert_array_equal(stored, samples.transpose(0, 2, 3, 1))
-    flat = golden.quantize_input(input_graph(shape=(1, 1, 24)), samples)
-    np.testing.assert_array_equal(flat.reshape(-1), np.arange(-12, 12))
-    last = input_graph(layout=(3, 4, 2), channels_first=False)
-    samples = samples.reshape(1, 3, 4, 2)
-    np.testing.assert_array_equal(golden.quantize_input(last, samples), samples)
-
-
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [
-        (np.zeros((1, 3, 4, 2)), "shape 1x3x4x2, the model takes Nx2x3x4"),
-        (np.zeros((0, 2, 3, 4)), "holds no samples"),
-        (np.full((1, 2, 3, 4), np.nan), "NaN or infinity, first in sample 0"),
-        (np.full((1, 2, 3, 4), 8), "span 8..8.*of 4 bits holds -8..7"),
-        (np.zeros((1, 2, 3, 4), complex), "must be floating point or integer"),
-    ],
-)
-def test_quantize_input_errors(samples, message):
-    with pytest.raises(InputError, match=message):
-        golden.quantize_input(input_graph(bits=4), samples)
-
-
 @pytest.mark.parametrize(
     ("x", "message"),
     [
@@ -317,12 +266,12 @@ def test_quantize_input_errors(samples, message):
 )
 def test_run_errors(x, message):
     with pytest.raises(InputError, match=message):
-        golden.run(input_graph(), x)
+        golden.run(pass_through(), x)
 
 
 @pytest.mark.parametrize("host_op", ["", "softmax", "log_softmax"])
 def test_host_operation(host_op):
-    graph = input_graph(shape=(1, 1, 3), layout=(3,))
+    graph = pass_through(shape=(1, 1, 3), layout=(3,))
     graph.host_op = host_op
     y = np.array([[[[1, 3, 127]]], [[[-128, 2, 1]]]], np.int8)
     real = 0.5 * (y.reshape(2, 3).astype(float) - 1)
