@@ -23,12 +23,13 @@ def check_samples(
         If shape or type do not fit, there is no sample, or a value is NaN or infinite.
     """
     samples = np.asarray(samples)
+    given = samples.shape
     if samples.ndim == len(layout):
         samples = samples[None]
     wanted = "x".join(("N", *map(str, layout)))
     if samples.ndim != len(layout) + 1 or samples.shape[1:] != tuple(layout):
-        found = "x".join(map(str, samples.shape))
-        raise InputError(f"{what} has shape {found}, the model takes {wanted}")
+        found, remedy = "x".join(map(str, given)), _remedy(given, tuple(layout))
+        raise InputError(f"{what} has shape {found}, the model takes {wanted}{remedy}")
     if len(samples) == 0:
         raise InputError(f"{what} holds no samples; the model takes {wanted} with N >= 1")
     if samples.dtype.kind not in "fiu":
@@ -37,6 +38,22 @@ def check_samples(
         first = np.argwhere(~np.isfinite(samples))[0].tolist()
         raise InputError(f"{what} holds NaN or infinity, first in sample {first[0]} at {first[1:]}")
     return samples
+
+
+def _remedy(shape: tuple[int, ...], layout: tuple[int, ...]) -> str:
+    """What makes samples of a shape fit a layout, if it is one of the usual mistakes."""
+    if len(layout) != 3:
+        return ""
+    for sample in (shape, shape[1:]):
+        if sample == (*layout[1:], layout[0]):
+            axes = "(0, 3, 1, 2)" if len(shape) == 4 else "(2, 0, 1)"
+            return f": these are channels last (NHWC); give numpy.transpose(x, {axes})"
+        if sample == (layout[2], *layout[:2]):
+            axes = "(0, 2, 3, 1)" if len(shape) == 4 else "(1, 2, 0)"
+            return f": these are channels first (NCHW); give numpy.transpose(x, {axes})"
+        if 1 in layout and sample == tuple(size for size in layout if size != 1):
+            return f": the axis of one channel is missing; give x.reshape(-1, {str(layout)[1:]}"
+    return ""
 
 
 def to_nhwc(

@@ -58,6 +58,35 @@ def test_what_is_no_input_is_refused(samples, quantized, message):
         quantize_input(pass_through(bits=4), samples, quantized=quantized)
 
 
+@pytest.mark.parametrize(
+    ("shape", "layout", "message"),
+    [
+        (
+            (5, 3, 4, 2),
+            (2, 3, 4),
+            r"channels last \(NHWC\); give numpy.transpose\(x, \(0, 3, 1, 2\)",
+        ),
+        ((3, 4, 2), (2, 3, 4), r"shape 3x4x2,.*numpy.transpose\(x, \(2, 0, 1\)"),
+        (
+            (5, 2, 3, 4),
+            (3, 4, 2),
+            r"channels first \(NCHW\); give numpy.transpose\(x, \(0, 2, 3, 1",
+        ),
+        (
+            (5, 8, 8),
+            (1, 8, 8),
+            r"shape 5x8x8,.*one channel is missing; give x.reshape\(-1, 1, 8, 8\)",
+        ),
+        ((5, 8, 8, 1), (1, 8, 8), "channels last"),
+    ],
+)
+def test_samples_in_another_axis_order_are_named_for_what_they_are(shape, layout, message):
+    channels_first = layout != (3, 4, 2)
+    graph = pass_through(layout=layout, shape=(1, 1, 24), channels_first=channels_first)
+    with pytest.raises(InputError, match=message):
+        quantize_input(graph, np.zeros(shape))
+
+
 def test_more_than_one_percent_of_clipped_values_is_a_warning():
     graph = pass_through(layout=(100,), shape=(1, 1, 100))  # holds -64.5..63
     samples = np.zeros((2, 100))
