@@ -150,7 +150,7 @@ def _fault_of_npy(stream: BinaryIO) -> str:
     if dtype.hasobject:
         return "holds Python objects; save an array of numbers"
     if dtype.kind not in "biufc":
-        return f"holds values of type {dtype}; save an array of numbers"
+        return f"is of type {dtype}, must be floating point or integer"
     if any(type(size) is not int or not 0 <= size < 1 << 63 for size in shape):
         return f"damaged .npy file: shape {reprlib.repr(shape)} is impossible"
     wanted = math.prod(shape) * dtype.itemsize

@@ -180,9 +180,9 @@ def test_arrays_are_read_as_they_were_saved(tmp_path, dtype, shape):
         (npy(header(f"({2**40},)"), bytes(8)), "takes 4,398,046,511,104 bytes, the file has 8"),
         (npy(header("(2,)"), bytes(9)), "takes 8 bytes, the file has 9"),
         (npy(header("(2,)", "'|O'"), bytes(8)), "holds Python objects"),
-        (npy(header("(2,)", "[('a', '<f4')]"), bytes(8)), "holds values of type"),
-        (npy(header(f"({2**60},)", "'|V0'")), "holds values of type"),
-        (npy(header("(2,)", "'<U4'"), bytes(32)), "holds values of type <U4"),
+        (npy(header("(2,)", "[('a', '<f4')]"), bytes(8)), "is of type"),
+        (npy(header(f"({2**60},)", "'|V0'")), "is of type"),
+        (npy(header("(2,)", "'<U4'"), bytes(32)), "is of type <U4, must be"),
     ],
 )
 def test_a_damaged_array_is_named(tmp_path, data, reason):
