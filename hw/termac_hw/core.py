@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import Out, connect, flipped
 from termac.arch.timing import (
     DRAIN_LATENCY,
     FEED_LATENCY,
@@ -28,6 +28,7 @@ from termac_hw.drain.handoff import Handoff
 from termac_hw.emit import place
 from termac_hw.memory.bank import ActivationBank
 from termac_hw.memory.weights import WeightBank
+from termac_hw.memory.write import connect_write
 
 __all__ = ["Core"]
 
@@ -41,10 +42,14 @@ class Core(wiring.Component):
 
     Members
     -------
-    s_axil_* : AXI4-Lite slave, registers (see ``registers.md``)
-    s_axi_* : AXI4 slave, window into the memories (see ``memory_map.md``)
-    busy : a program is running
-    done : the last program ended without error
+    s_axil : In(AxiLite)
+        Registers, see ``registers.md``.
+    s_axi : In(Axi4)
+        Window into the memories, see ``memory_map.md``.
+    busy : Out(1)
+        A program is running.
+    done : Out(1)
+        The last program ended without error.
     """
 
     module_name = "termac"
@@ -53,12 +58,14 @@ class Core(wiring.Component):
         self.config = config
         self.registers = AxiLiteRegisters(config)
         self.window = AxiMemory(config)
-        ports = {"busy": Out(1), "done": Out(1)}
-        for host, prefix in ((self.registers, "s_axil_"), (self.window, "s_axi_")):
-            for name, member in host.signature.members.items():
-                if name.startswith(prefix):
-                    ports[name] = member
-        super().__init__(ports)
+        super().__init__(
+            {
+                "s_axil": self.registers.signature.members["s_axil"],
+                "s_axi": self.window.signature.members["s_axi"],
+                "busy": Out(1),
+                "done": Out(1),
+            }
+        )
         assert Engine.ISSUE_LATENCY == ISSUE_LATENCY
         assert ActivationBank.LATENCY == FEED_LATENCY
         assert WeightBank.LATENCY == WEIGHT_LATENCY
@@ -173,6 +180,7 @@ class Core(wiring.Component):
                 chain.record.eq(queue.r_data),
             ]
 
+        connect(m, sequencer.table_write, *(drain.table_write for drain in drains))
         for index, drain in enumerate(drains):
             word = index * config.segments // config.word_bytes
             destination = destinations.records[index]
@@ -189,9 +197,6 @@ class Core(wiring.Component):
                 drain.destination.address.eq(destination.address + word),
                 drain.destination.phase.eq(destination.phase),
                 drain.destination.enable.eq(destination.enable[word]),
-                drain.table_write.enable.eq(sequencer.table_write),
-                drain.table_write.address.eq(sequencer.table_address),
-                drain.table_write.data.eq(sequencer.table_data),
             ]
             for field in drain.layer.shape().members:
                 m.d.comb += drain.layer[field].eq(layer[field])
@@ -202,39 +207,21 @@ class Core(wiring.Component):
     def _connect_host(self, m, sequencer, engine, banks, weights, drains):
         """Registers to the sequencer; the memory window to every memory."""
         config, registers, window = self.config, self.registers, self.window
-        for host, prefix in ((registers, "s_axil_"), (window, "s_axi_")):
-            for name, member in host.signature.members.items():
-                if name.startswith(prefix):
-                    inside, outside = getattr(host, name), getattr(self, name)
-                    if member.flow is Out:
-                        m.d.comb += outside.eq(inside)
-                    else:
-                        m.d.comb += inside.eq(outside)
+        connect(m, flipped(self.s_axil), registers.s_axil)
+        connect(m, flipped(self.s_axi), window.s_axi)
         for name, member in register_ports(config).items():
             holder = next(block for block in (sequencer,) if name in block.signature.members)
             register, value = getattr(registers, name), getattr(holder, name)
             m.d.comb += value.eq(register) if member.flow is Out else register.eq(value)
         m.d.comb += [
             window.busy.eq(sequencer.busy),
-            sequencer.program_write.eq(window.program_write.enable),
-            sequencer.program_write_address.eq(window.program_write.address),
-            sequencer.program_write_data.eq(window.program_write.data),
-            engine.tap_write.eq(window.tap_write.enable),
-            engine.tap_write_address.eq(window.tap_write.address),
-            engine.tap_write_data.eq(window.tap_write.data),
         ]
+        connect(m, window.program_write, sequencer.program_write)
+        connect(m, window.tap_write, engine.tap_write)
         for index, bank in enumerate(weights):
-            m.d.comb += [
-                bank.host_write.eq(window.weight_write.enable[index]),
-                bank.host_address.eq(window.weight_write.address),
-                bank.host_data.eq(window.weight_write.data),
-            ]
+            connect_write(m, window.weight_write, bank.host_write, enable=index)
         for index, drain in enumerate(drains):
-            m.d.comb += [
-                drain.parameter_write.enable.eq(window.parameter_write.enable[index]),
-                drain.parameter_write.address.eq(window.parameter_write.address),
-                drain.parameter_write.data.eq(window.parameter_write.data),
-            ]
+            connect_write(m, window.parameter_write, drain.parameter_write, enable=index)
         reading = Signal()
         m.d.comb += reading.eq(~sequencer.busy)
         words = []
@@ -244,10 +231,8 @@ class Core(wiring.Component):
             m.d.comb += [
                 bank.host_read.eq(reading),
                 bank.host_read_address.eq(window.activation_read.address),
-                bank.host_write_address.eq(window.activation_write.address),
-                bank.host_write.eq(window.activation_write.enable[part]),
-                bank.host_write_data.eq(window.activation_write.data[byte_part]),
             ]
+            connect_write(m, window.activation_write, bank.host_write, enable=part, data=byte_part)
             words.append(bank.host_data)
         m.d.comb += window.activation_data.eq(Cat(words))
 

@@ -2,11 +2,12 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 from termac.arch.registers import REGISTER_ADDRESS_WIDTH, REGISTERS, Access
 
 from termac_hw.axi.burst import Response
 from termac_hw.axi.registers import register_ports
+from termac_hw.axi.signature import AxiLite
 
 __all__ = ["AxiLiteRegisters"]
 
@@ -25,7 +26,8 @@ class AxiLiteRegisters(wiring.Component):
 
     Members
     -------
-    s_axil_* : AXI4-Lite slave (AxPROT is not needed and absent)
+    s_axil : In(AxiLite)
+        AXI4-Lite slave.
     start, clear : Out(1)
         Pulses of one cycle, in the first cycle of the write response: every field of a register
         with :attr:`termac.arch.registers.Access.PULSE`.
@@ -42,23 +44,7 @@ class AxiLiteRegisters(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "s_axil_awaddr": In(REGISTER_ADDRESS_WIDTH),
-                "s_axil_awvalid": In(1),
-                "s_axil_awready": Out(1),
-                "s_axil_wdata": In(32),
-                "s_axil_wstrb": In(4),
-                "s_axil_wvalid": In(1),
-                "s_axil_wready": Out(1),
-                "s_axil_bresp": Out(2),
-                "s_axil_bvalid": Out(1),
-                "s_axil_bready": In(1),
-                "s_axil_araddr": In(REGISTER_ADDRESS_WIDTH),
-                "s_axil_arvalid": In(1),
-                "s_axil_arready": Out(1),
-                "s_axil_rdata": Out(32),
-                "s_axil_rresp": Out(2),
-                "s_axil_rvalid": Out(1),
-                "s_axil_rready": In(1),
+                "s_axil": In(AxiLite(address_width=REGISTER_ADDRESS_WIDTH)),
                 **register_ports(config),
             }
         )
@@ -85,29 +71,29 @@ class AxiLiteRegisters(wiring.Component):
         word = Signal(32)
         strobe = Signal(4)
         m.d.comb += [
-            self.s_axil_awready.eq(~has_address),
-            self.s_axil_wready.eq(~has_data),
+            self.s_axil.awready.eq(~has_address),
+            self.s_axil.wready.eq(~has_data),
         ]
         for register in REGISTERS.values():
             if register.access is Access.PULSE:
                 for field in register.fields.fields:
                     m.d.sync += self._source(register, field).eq(0)
-        with m.If(self.s_axil_awvalid & self.s_axil_awready):
-            m.d.sync += [has_address.eq(1), address.eq(self.s_axil_awaddr[2:])]
-        with m.If(self.s_axil_wvalid & self.s_axil_wready):
+        with m.If(self.s_axil.awvalid & self.s_axil.awready):
+            m.d.sync += [has_address.eq(1), address.eq(self.s_axil.awaddr[2:])]
+        with m.If(self.s_axil.wvalid & self.s_axil.wready):
             m.d.sync += [
                 has_data.eq(1),
-                word.eq(self.s_axil_wdata),
-                strobe.eq(self.s_axil_wstrb),
+                word.eq(self.s_axil.wdata),
+                strobe.eq(self.s_axil.wstrb),
             ]
-        with m.If(self.s_axil_bready):
-            m.d.sync += self.s_axil_bvalid.eq(0)
-        with m.If(has_address & has_data & ~self.s_axil_bvalid):
+        with m.If(self.s_axil.bready):
+            m.d.sync += self.s_axil.bvalid.eq(0)
+        with m.If(has_address & has_data & ~self.s_axil.bvalid):
             m.d.sync += [
                 has_address.eq(0),
                 has_data.eq(0),
-                self.s_axil_bvalid.eq(1),
-                self.s_axil_bresp.eq(Response.SLVERR),
+                self.s_axil.bvalid.eq(1),
+                self.s_axil.bresp.eq(Response.SLVERR),
             ]
             mask = Cat(strobe[byte].replicate(8) for byte in range(4))
             with m.Switch(address):
@@ -115,7 +101,7 @@ class AxiLiteRegisters(wiring.Component):
                     if register.access is Access.READ_ONLY:
                         continue
                     with m.Case(register.offset // 4):
-                        m.d.sync += self.s_axil_bresp.eq(Response.OKAY)
+                        m.d.sync += self.s_axil.bresp.eq(Response.OKAY)
                         for field in register.fields.fields:
                             target = self._source(register, field)
                             offset = register.fields.offset(field.name)
@@ -130,13 +116,13 @@ class AxiLiteRegisters(wiring.Component):
         """One cycle finds the register, the next fetches its value: it may be far away."""
         asked = Signal()
         chosen = Signal(len(REGISTERS))  # one-hot, none outside the register map
-        m.d.comb += self.s_axil_arready.eq(~asked & ~self.s_axil_rvalid)
-        with m.If(self.s_axil_rready):
-            m.d.sync += self.s_axil_rvalid.eq(0)
-        with m.If(self.s_axil_arvalid & self.s_axil_arready):
+        m.d.comb += self.s_axil.arready.eq(~asked & ~self.s_axil.rvalid)
+        with m.If(self.s_axil.rready):
+            m.d.sync += self.s_axil.rvalid.eq(0)
+        with m.If(self.s_axil.arvalid & self.s_axil.arready):
             m.d.sync += asked.eq(1)
             for index, register in enumerate(REGISTERS.values()):
-                m.d.sync += chosen[index].eq(self.s_axil_araddr[2:] == register.offset // 4)
+                m.d.sync += chosen[index].eq(self.s_axil.araddr[2:] == register.offset // 4)
         value = Const(0, 32)
         for index, register in enumerate(REGISTERS.values()):
             if register.access is not Access.PULSE:
@@ -145,7 +131,7 @@ class AxiLiteRegisters(wiring.Component):
         with m.If(asked):
             m.d.sync += [
                 asked.eq(0),
-                self.s_axil_rvalid.eq(1),
-                self.s_axil_rresp.eq(Mux(chosen.any(), Response.OKAY, Response.SLVERR)),
-                self.s_axil_rdata.eq(value),
+                self.s_axil.rvalid.eq(1),
+                self.s_axil.rresp.eq(Mux(chosen.any(), Response.OKAY, Response.SLVERR)),
+                self.s_axil.rdata.eq(value),
             ]

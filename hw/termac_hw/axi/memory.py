@@ -8,7 +8,9 @@ from amaranth.utils import ceil_log2
 from termac.arch.memory_map import REGION_WIDTH, MemoryMap
 
 from termac_hw.axi.burst import Burst, BurstStep, Response
+from termac_hw.axi.signature import Axi4
 from termac_hw.emit import place
+from termac_hw.memory.write import MemoryWrite
 
 __all__ = ["READ_LATENCY", "AxiMemory"]
 
@@ -41,13 +43,20 @@ class AxiMemory(wiring.Component):
 
     Members
     -------
-    s_axi_* : AXI4 slave, 32 bits wide (LOCK, CACHE, PROT, QOS and REGION are not needed and absent)
-    busy : In, refuse every access
-    program_write, tap_write : Out {enable, address, data}
-    weight_write, parameter_write : Out {enable, address, data}, one enable per drain
-    activation_write : Out {enable, address, data}, one enable per byte
-    activation_read : Out {enable, address}; never together with ``activation_write``
-    activation_data : In, the word, ``READ_LATENCY`` cycles after its address
+    s_axi : In(Axi4)
+        AXI4 slave.
+    busy : In(1)
+        Refuse every access.
+    program_write, tap_write : Out(MemoryWrite)
+        Program memory and tap table.
+    weight_write, parameter_write : Out(MemoryWrite)
+        Weights and channel parameters, one enable per drain.
+    activation_write : Out(MemoryWrite)
+        Activations, one enable per byte of a word.
+    activation_read : Out(enable, address)
+        Never together with ``activation_write``.
+    activation_data : In(8 * word_bytes)
+        The word, ``READ_LATENCY`` cycles after its address.
     """
 
     module_name = "termac_axi_memory"
@@ -61,46 +70,12 @@ class AxiMemory(wiring.Component):
         self.address_width = memory_map.address_width
 
         def write(region, enables):
-            return Out(
-                data.StructLayout(
-                    {
-                        "enable": enables,
-                        "address": ceil_log2(region.words),
-                        "data": region.width,
-                    }
-                )
-            )
+            return Out(MemoryWrite(words=region.words, shape=region.width, enables=enables))
 
         activations = memory_map.activations
-        ports = {}
-        for channel in ("aw", "ar"):
-            ports |= {
-                f"s_axi_{channel}id": In(id_width),
-                f"s_axi_{channel}addr": In(self.address_width),
-                f"s_axi_{channel}len": In(8),
-                f"s_axi_{channel}size": In(3),
-                f"s_axi_{channel}burst": In(2),
-                f"s_axi_{channel}valid": In(1),
-                f"s_axi_{channel}ready": Out(1),
-            }
         super().__init__(
-            ports
-            | {
-                "s_axi_wdata": In(32),
-                "s_axi_wstrb": In(4),
-                "s_axi_wlast": In(1),
-                "s_axi_wvalid": In(1),
-                "s_axi_wready": Out(1),
-                "s_axi_bid": Out(id_width),
-                "s_axi_bresp": Out(2),
-                "s_axi_bvalid": Out(1),
-                "s_axi_bready": In(1),
-                "s_axi_rid": Out(id_width),
-                "s_axi_rdata": Out(32),
-                "s_axi_rresp": Out(2),
-                "s_axi_rlast": Out(1),
-                "s_axi_rvalid": Out(1),
-                "s_axi_rready": In(1),
+            {
+                "s_axi": In(Axi4(address_width=self.address_width, id_width=id_width)),
                 "busy": In(1),
                 "program_write": write(memory_map.program, 1),
                 "tap_write": write(memory_map.taps, 1),
@@ -132,7 +107,7 @@ class AxiMemory(wiring.Component):
         m.d.comb += step.burst.eq(burst)
 
         def port(suffix):
-            return getattr(self, f"s_axi_{channel}{suffix}")
+            return getattr(self.s_axi, channel + suffix)
 
         m.d.comb += port("ready").eq(~active)
         with m.If(port("valid") & port("ready")):
@@ -164,34 +139,34 @@ class AxiMemory(wiring.Component):
             name="beat",
         )
         m.d.comb += [
-            self.s_axi_wready.eq(active & ~self.s_axi_bvalid),
-            taken.eq(self.s_axi_wvalid & self.s_axi_wready),
+            self.s_axi.wready.eq(active & ~self.s_axi.bvalid),
+            taken.eq(self.s_axi.wvalid & self.s_axi.wready),
         ]
         with m.If(taken):
             m.d.sync += burst.address.eq(step.address)
-            with m.If(self.s_axi_wlast):
+            with m.If(self.s_axi.wlast):
                 m.d.sync += active.eq(0)
         m.d.sync += [
             beat.valid.eq(taken),
             beat.legal.eq(step.legal & ~self.busy),
-            beat.last.eq(self.s_axi_wlast),
+            beat.last.eq(self.s_axi.wlast),
             beat.address.eq(burst.address),
-            beat.data.eq(self.s_axi_wdata),
-            beat.strobe.eq(self.s_axi_wstrb),
+            beat.data.eq(self.s_axi.wdata),
+            beat.strobe.eq(self.s_axi.wstrb),
         ]
 
         failed = Signal()  # an earlier beat of this burst
         wrong = Signal()  # this beat
-        with m.If(self.s_axi_bready):
-            m.d.sync += self.s_axi_bvalid.eq(0)
+        with m.If(self.s_axi.bready):
+            m.d.sync += self.s_axi.bvalid.eq(0)
         with m.If(beat.valid):
             m.d.sync += failed.eq(failed | wrong)
             with m.If(beat.last):
                 m.d.sync += [
                     failed.eq(0),
-                    self.s_axi_bvalid.eq(1),
-                    self.s_axi_bid.eq(identity),
-                    self.s_axi_bresp.eq(Mux(failed | wrong, Response.SLVERR, Response.OKAY)),
+                    self.s_axi.bvalid.eq(1),
+                    self.s_axi.bid.eq(identity),
+                    self.s_axi.bresp.eq(Mux(failed | wrong, Response.SLVERR, Response.OKAY)),
                 ]
 
         # One register collects the beats of every memory; an enable follows one cycle later.
@@ -266,7 +241,7 @@ class AxiMemory(wiring.Component):
             self.activation_read.address.eq(target),
         ]
         with m.If(~active):
-            m.d.sync += left.eq(self.s_axi_arlen)
+            m.d.sync += left.eq(self.s_axi.arlen)
         with m.If(issue):
             m.d.sync += [burst.address.eq(step.address), left.eq(left - 1)]
             with m.If(left == 0):
@@ -306,14 +281,14 @@ class AxiMemory(wiring.Component):
         m.d.comb += [
             replies.w_data.eq(Cat(part, stage.good, stage.last, stage.id)),
             replies.w_en.eq(stage.valid),
-            replies.r_en.eq(self.s_axi_rready),
-            self.s_axi_rvalid.eq(replies.r_rdy),
-            self.s_axi_rdata.eq(reply.data),
-            self.s_axi_rlast.eq(reply.last),
-            self.s_axi_rid.eq(reply.id),
-            self.s_axi_rresp.eq(Mux(reply.good, Response.OKAY, Response.SLVERR)),
+            replies.r_en.eq(self.s_axi.rready),
+            self.s_axi.rvalid.eq(replies.r_rdy),
+            self.s_axi.rdata.eq(reply.data),
+            self.s_axi.rlast.eq(reply.last),
+            self.s_axi.rid.eq(reply.id),
+            self.s_axi.rresp.eq(Mux(reply.good, Response.OKAY, Response.SLVERR)),
         ]
-        returned = self.s_axi_rvalid & self.s_axi_rready
+        returned = self.s_axi.rvalid & self.s_axi.rready
         with m.If(issue & ~returned):
             m.d.sync += credit.eq(credit - 1)
         with m.If(returned & ~issue):

@@ -12,6 +12,7 @@ from termac.arch.records import vector_layout
 from termac_hw.control.descriptor import Descriptor
 from termac_hw.layouts import struct
 from termac_hw.memory.bank import ReadRequest
+from termac_hw.memory.write import MemoryWrite
 
 __all__ = ["Destination", "Engine", "Pass"]
 
@@ -105,7 +106,8 @@ class Engine(wiring.Component):
     ended : pulse in the last cycle of every pass
     finished : pulse in the last cycle of the layer's last pass
     address_error : sticky until ``start``: a read or write beyond the activation memory
-    tap_write, tap_write_address, tap_write_data : host
+    tap_write : In(MemoryWrite)
+        Tap table, from the host.
     """
 
     module_name = "termac_engine"
@@ -129,9 +131,7 @@ class Engine(wiring.Component):
                 "ended": Out(1),
                 "finished": Out(1),
                 "address_error": Out(1),
-                "tap_write": In(1),
-                "tap_write_address": In(ceil_log2(config.tap_depth)),
-                "tap_write_data": In(TAP.width),
+                "tap_write": In(MemoryWrite(words=config.tap_depth, shape=TAP.width)),
             }
         )
 
@@ -148,9 +148,9 @@ class Engine(wiring.Component):
         tap_read = taps.read_port(domain="sync")
         tap_write = taps.write_port()
         m.d.comb += [
-            tap_write.addr.eq(self.tap_write_address),
-            tap_write.data.eq(self.tap_write_data),
-            tap_write.en.eq(self.tap_write),
+            tap_write.addr.eq(self.tap_write.address),
+            tap_write.data.eq(self.tap_write.data),
+            tap_write.en.eq(self.tap_write.enable),
         ]
 
         # --- Where we are -------------------------------------------------------------------

@@ -1,10 +1,9 @@
 """The sequencer: runs a program from `start` to `done`, layer by layer, and watches it."""
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 from termac.arch import DESCRIPTOR_WORDS, HEADER, PASS, TABLE_ENTRIES, Opcode
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.arch.registers import COUNTERS, LOG_ENTRIES, ErrorCode
@@ -13,6 +12,7 @@ from termac.arch.timing import drain_cycles, most_beats
 from termac_hw.axi.registers import register_ports
 from termac_hw.control.descriptor import Descriptor
 from termac_hw.layouts import struct
+from termac_hw.memory.write import TABLE_WRITE, MemoryWrite
 
 __all__ = ["Sequencer"]
 
@@ -45,8 +45,10 @@ class Sequencer(wiring.Component):
     record_address, record : program memory read port of the loader
     running, finished : from the engine
     address_error, overrun : faults, from loader and engine, from the drains
-    table_write, table_address, table_data : residual tables to all drains
-    program_write, program_write_address, program_write_data : host
+    table_write : Out(MemoryWrite)
+        Residual operand tables, to all drains.
+    program_write : In(MemoryWrite)
+        Program memory, from the host.
     """
 
     module_name = "termac_sequencer"
@@ -67,12 +69,8 @@ class Sequencer(wiring.Component):
                 "finished": In(1),
                 "address_error": In(1),
                 "overrun": In(1),
-                "table_write": Out(1),
-                "table_address": Out(9),
-                "table_data": Out(signed(32)),
-                "program_write": In(1),
-                "program_write_address": In(ceil_log2(config.program_depth)),
-                "program_write_data": In(32),
+                "table_write": Out(TABLE_WRITE),
+                "program_write": In(MemoryWrite(words=config.program_depth, shape=32)),
             }
         )
 
@@ -86,9 +84,9 @@ class Sequencer(wiring.Component):
         write = words.write_port()
         word = Signal(32, reset_less=True)
         m.d.comb += [
-            write.addr.eq(self.program_write_address),
-            write.data.eq(self.program_write_data),
-            write.en.eq(self.program_write),
+            write.addr.eq(self.program_write.address),
+            write.data.eq(self.program_write.data),
+            write.en.eq(self.program_write.enable),
             self.record.eq(word),
         ]
         # Block RAM is slow: its output goes into a register before anything looks at it.
@@ -210,9 +208,9 @@ class Sequencer(wiring.Component):
             with m.State("TABLES"):
                 m.d.comb += [
                     read.addr.eq(table),
-                    self.table_write.eq(step >= 2),
-                    self.table_address.eq(step - 2),
-                    self.table_data.eq(word),
+                    self.table_write.enable.eq(step >= 2),
+                    self.table_write.address.eq(step - 2),
+                    self.table_write.data.eq(word),
                 ]
                 m.d.sync += [table.eq(table + 1), step.eq(step + 1)]
                 with m.If(step == 2 * TABLE_ENTRIES + 1):

@@ -5,10 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from termac.arch import PARAMETER
-from termac.arch.records import SCALE, parameter_write_layout, vector_layout
+from termac.arch.records import SCALE, vector_layout
 
 from termac_hw.drain.pace import beats, delayed, never_both, pair_enables, select
 from termac_hw.layouts import struct
+from termac_hw.memory.write import parameter_write
 
 __all__ = ["Accumulator"]
 
@@ -29,7 +30,8 @@ class Accumulator(wiring.Component):
     start : result 0 is valid; result j is taken j cycles later
     vector : ``vector_layout``, valid from ``start`` until the next one
     results : S x signed(result_width)
-    parameter_write : ``parameter_write_layout``
+    parameter_write : In(MemoryWrite)
+        Channel parameters, ``PARAMETER`` records, from the host.
     sum : signed(32)
         Of result j, j + ``LATENCY`` cycles after ``start``.
     multiplier, shift : of the same channel, in the same cycle
@@ -45,7 +47,7 @@ class Accumulator(wiring.Component):
                 "start": In(1),
                 "vector": In(struct(vector_layout(config))),
                 "results": In(data.ArrayLayout(signed(config.result_width), config.segments)),
-                "parameter_write": In(struct(parameter_write_layout(config))),
+                "parameter_write": In(parameter_write(config)),
                 "sum": Out(signed(32)),
                 "multiplier": Out(31),
                 "shift": Out(5),

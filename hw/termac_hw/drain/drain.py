@@ -2,14 +2,8 @@
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
-from termac.arch.records import (
-    DRAIN_LAYER,
-    TABLE_WRITE,
-    destination_layout,
-    parameter_write_layout,
-    vector_layout,
-)
+from amaranth.lib.wiring import In, Out, connect, flipped
+from termac.arch.records import DRAIN_LAYER, destination_layout, vector_layout
 
 from termac_hw.drain.accumulator import Accumulator
 from termac_hw.drain.assembler import Assembler
@@ -20,6 +14,7 @@ from termac_hw.drain.requantize import Requantizer
 from termac_hw.drain.residual import ResidualAdder
 from termac_hw.emit import place
 from termac_hw.layouts import struct
+from termac_hw.memory.write import TABLE_WRITE, parameter_write
 
 __all__ = ["Drain"]
 
@@ -42,7 +37,10 @@ class Drain(wiring.Component):
     vector : ``vector_layout``, valid from ``start`` until the next one
     results : S x signed(result_width)
     destination : ``destination_layout``, valid for S cycles from ``LATENCY`` cycles after ``start``
-    parameter_write : ``parameter_write_layout``; ``table_write`` : ``TABLE_WRITE``
+    parameter_write : In(MemoryWrite)
+        Channel parameters, ``PARAMETER`` records, from the host.
+    table_write : In(MemoryWrite)
+        Residual operand tables, from the sequencer.
     residual_push, residual_data : one bit and ``unit`` bytes per slice, in vector order
         At most 15 vectors ahead of use, the last slice of a vector before its ``start`` plus
         ``RESIDUAL_LATENCY`` cycles.
@@ -72,8 +70,8 @@ class Drain(wiring.Component):
                 "vector": In(struct(vector_layout(config))),
                 "results": In(data.ArrayLayout(signed(config.result_width), config.segments)),
                 "destination": In(destination),
-                "parameter_write": In(struct(parameter_write_layout(config))),
-                "table_write": In(struct(TABLE_WRITE)),
+                "parameter_write": In(parameter_write(config)),
+                "table_write": In(TABLE_WRITE),
                 "residual_push": In(units),
                 "residual_data": In(data.ArrayLayout(unsigned(8 * config.unit), units)),
                 "write_valid": Out(units),
@@ -118,12 +116,13 @@ class Drain(wiring.Component):
         with m.If(tokens[self.LATENCY - 1]):
             m.d.sync += is_output.eq(record.sum_last & record.pool_last)
 
+        connect(m, flipped(self.parameter_write), accumulator.parameter_write)
+        connect(m, flipped(self.table_write), adder.table_write)
         value = Signal(signed(8))
         m.d.comb += [
             accumulator.start.eq(self.start),
             accumulator.vector.eq(self.vector),
             accumulator.results.eq(self.results),
-            accumulator.parameter_write.eq(self.parameter_write),
             requantizer.x.eq(accumulator.sum),
             requantizer.multiplier.eq(accumulator.multiplier),
             requantizer.shift.eq(accumulator.shift),
@@ -136,7 +135,6 @@ class Drain(wiring.Component):
             adder.value.eq(requantizer.y),
             adder.residual_push.eq(self.residual_push),
             adder.residual_data.eq(self.residual_data),
-            adder.table_write.eq(self.table_write),
             add_requantizer.x.eq(adder.sum),
             add_requantizer.multiplier.eq(layer.add_multiplier[:31]),
             add_requantizer.shift.eq(layer.add_shift),

@@ -5,11 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from termac.arch import TABLE_ENTRIES
-from termac.arch.records import TABLE_WRITE
 from termac.arch.timing import residual_queue_depth
 
 from termac_hw.drain.pace import beats, pair_enables, select
-from termac_hw.layouts import struct
+from termac_hw.memory.write import TABLE_WRITE
 
 __all__ = ["ResidualAdder"]
 
@@ -35,7 +34,8 @@ class ResidualAdder(wiring.Component):
     value : signed(8)
     residual_push, residual_data : one bit and ``unit`` bytes per slice
         At most 15 vectors ahead of use; a slice pushed in one cycle can be used in the next.
-    table_write : ``TABLE_WRITE``
+    table_write : In(MemoryWrite)
+        Operand tables, from the sequencer.
     sum : signed(32)
         Of value j, j + ``LATENCY`` cycles after ``start``.
     """
@@ -55,7 +55,7 @@ class ResidualAdder(wiring.Component):
                 "value": In(signed(8)),
                 "residual_push": In(slices),
                 "residual_data": In(data.ArrayLayout(unsigned(8 * config.unit), slices)),
-                "table_write": In(struct(TABLE_WRITE)),
+                "table_write": In(TABLE_WRITE),
                 "sum": Out(signed(32)),
             }
         )

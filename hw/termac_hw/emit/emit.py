@@ -156,13 +156,19 @@ def write_verilog(top, path):
 
 
 def _ports(component):
-    """Flat port name -> (signal, direction), without ports of no bits."""
+    """Flat port name -> (signal, direction), without ports of no bits.
+
+    A port of an interface is called after both: ``awaddr`` of ``s_axi`` is ``s_axi_awaddr``.
+    """
     ports = {}
     for path, member, value in component.signature.flatten(component):
         signal = Value.cast(value)
         if len(signal):
             direction = PortDirection.Input if member.flow == In else PortDirection.Output
-            ports["__".join(map(str, path))] = (signal, direction)
+            name = "_".join(map(str, path))
+            if name in ports:
+                raise ValueError(f"{type(component).__name__} has two ports named {name!r}")
+            ports[name] = (signal, direction)
     return ports
 
 

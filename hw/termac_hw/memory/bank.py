@@ -15,6 +15,7 @@ from amaranth.utils import ceil_log2
 from termac_hw.cells import cell_kind
 from termac_hw.cells.kinds import SETTINGS, connect_settings
 from termac_hw.emit import place
+from termac_hw.memory.write import MemoryWrite
 
 __all__ = ["ActivationBank", "ReadRequest"]
 
@@ -76,8 +77,8 @@ class ActivationBank(wiring.Component):
     write_address, write_data : per requester; word address and ``unit`` bytes
     host_read, host_read_address, host_data
         Host read port, usable while the machine is idle: data two cycles after the address.
-    host_write, host_write_address, host_write_data
-        Host write port with byte enables; what is read in the cycle of a write is undefined.
+    host_write : In(MemoryWrite)
+        From the host, one enable per byte; what is read in the cycle of a write is undefined.
     """
 
     module_name = "termac_bank"
@@ -108,9 +109,11 @@ class ActivationBank(wiring.Component):
                 "host_read": In(1),
                 "host_read_address": In(address),
                 "host_data": Out(8 * config.lanes),
-                "host_write": In(config.lanes),
-                "host_write_address": In(address),
-                "host_write_data": In(8 * config.lanes),
+                "host_write": In(
+                    MemoryWrite(
+                        words=config.activation_depth, shape=8 * config.lanes, enables=config.lanes
+                    )
+                ),
             }
         )
 
@@ -195,10 +198,11 @@ class ActivationBank(wiring.Component):
                 ]
             taken = taken | self.write_valid[index]
         host = Signal()
+        granted = Cat(bit.replicate(config.unit) for bit in enable)
         m.d.comb += [
-            host.eq(self.host_write.any()),
-            write.addr.eq(Mux(host, self.host_write_address, address)),
-            write.data.eq(Mux(host, self.host_write_data, Cat(value for _ in range(units)))),
-            write.en.eq(Mux(host, self.host_write, Cat(e.replicate(config.unit) for e in enable))),
+            host.eq(self.host_write.enable.any()),
+            write.addr.eq(Mux(host, self.host_write.address, address)),
+            write.data.eq(Mux(host, self.host_write.data, Cat(value for _ in range(units)))),
+            write.en.eq(Mux(host, self.host_write.enable, granted)),
         ]
         return m

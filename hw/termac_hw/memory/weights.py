@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 from termac.arch.cells import PLACE_WIDTH
 
+from termac_hw.memory.write import MemoryWrite
+
 __all__ = ["WeightBank", "WeightRequest"]
 
 
@@ -42,8 +44,8 @@ class WeightBank(wiring.Component):
         To the array, ``LATENCY`` cycles after ``request``: shift enable and S weights.
     store, place
         One cycle after the last of the C shifts of a term: store what is shifted, and where.
-    host_write, host_address, host_data
-        Write port of the host.
+    host_write : In(MemoryWrite)
+        From the host.
     """
 
     module_name = "termac_weight_bank"
@@ -61,9 +63,7 @@ class WeightBank(wiring.Component):
                 "shift": Out(1),
                 "weights": Out(width),
                 **({"store": Out(1), "place": Out(PLACE_WIDTH)} if keeps_terms else {}),
-                "host_write": In(1),
-                "host_address": In(ceil_log2(config.weight_depth)),
-                "host_data": In(width),
+                "host_write": In(MemoryWrite(words=config.weight_depth, shape=width)),
             }
         )
 
@@ -88,9 +88,9 @@ class WeightBank(wiring.Component):
             self.request_out.eq(stage),
             read.addr.eq(self.request.address),
             read.en.eq(1),
-            write.addr.eq(self.host_address),
-            write.data.eq(self.host_data),
-            write.en.eq(self.host_write),
+            write.addr.eq(self.host_write.address),
+            write.data.eq(self.host_write.data),
+            write.en.eq(self.host_write.enable),
         ]
         valid = Signal(self.LATENCY)  # of what the memory shows, of what is stored and sent
         m.d.sync += [

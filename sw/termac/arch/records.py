@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from termac.arch.config import Config
 from termac.arch.layout import Field, Layout
-from termac.arch.program import DESCRIPTOR_FIELDS, PARAMETER, TABLE_ENTRIES
+from termac.arch.program import DESCRIPTOR_FIELDS, PASS
 
 __all__ = [
     "DRAIN_LAYER",
     "SCALE",
-    "TABLE_WRITE",
     "destination_layout",
-    "parameter_write_layout",
     "vector_layout",
 ]
 
@@ -30,10 +28,7 @@ def vector_layout(config: Config) -> Layout:
         "vector",
         (
             _address("index", config.accumulator_depth, "position of the vector in its chunk"),
-            Field("sum_first", 1, doc="overwrite the accumulators instead of adding"),
-            Field("sum_last", 1, doc="sums are complete: requantize"),
-            Field("pool_first", 1, doc="first position of a pooling window (with sum_last)"),
-            Field("pool_last", 1, doc="last position of a pooling window: write the output"),
+            *PASS.subset("flags", ("sum_first", "sum_last", "pool_first", "pool_last")).fields,
             _address("parameters", config.parameter_depth, "first parameter of the row tile"),
         ),
     )
@@ -69,29 +64,3 @@ SCALE = Layout(
     ),
 )
 """How a drain keeps multiplier and shift of a channel: 36 bits, one block RAM wide."""
-
-TABLE_WRITE = Layout(
-    "table_write",
-    (
-        Field("enable", 1),
-        Field(
-            "address",
-            (2 * TABLE_ENTRIES - 1).bit_length(),
-            doc="0..255 convolution table, 256..511 residual table; by the byte as unsigned",
-        ),
-        Field("data", 32, signed=True),
-    ),
-)
-"""Port that loads the residual operand tables."""
-
-
-def parameter_write_layout(config: Config) -> Layout:
-    """Port that loads the channel parameters of a drain lane."""
-    return Layout(
-        "parameter_write",
-        (
-            Field("enable", 1),
-            _address("address", config.parameter_depth, "place in the drain's own memory"),
-            Field("data", PARAMETER.width, doc="a PARAMETER record"),
-        ),
-    )

@@ -49,7 +49,7 @@ def burst_addresses(address, length, size, kind):
 
 
 class AxiMaster:
-    """Drives the ``prefix`` ports of ``dut``; with ``lite`` bursts are single beats without IDs.
+    """Drives the interface ``prefix`` of ``dut``. With ``lite``, bursts are single beats, no IDs.
 
     ``stall`` is the probability that a channel pauses in a cycle.
     """
@@ -61,7 +61,7 @@ class AxiMaster:
         self.addresses, self.data, self.requests = [], [], []
 
     def port(self, name):
-        return getattr(self.dut, f"{self.prefix}_{name}")
+        return getattr(getattr(self.dut, self.prefix), name)
 
     def write(self, write):
         self.writes.append(write)

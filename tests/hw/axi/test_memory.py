@@ -35,15 +35,16 @@ class Memories:
         dut = self.dut
         writes = {
             "program": dut.program_write, "taps": dut.tap_write, "weights": dut.weight_write,
-            "parameters": dut.parameter_write,
+            "parameters": dut.parameter_write, "activations": dut.activation_write,
         }  # fmt: skip
+        names = ("enable", "address", "data")
+        signals = [getattr(port, name) for port in writes.values() for name in names]
         late = [None] * (READ_LATENCY - 1)
         noise = random.Random(4)
         while True:
-            _, _, reading, writing, *ports = await ctx.tick().sample(
-                dut.activation_read, dut.activation_write, *writes.values()
-            )
-            assert not (reading.enable and writing.enable), "one address port"
+            _, _, reading, *values = await ctx.tick().sample(dut.activation_read, *signals)
+            *ports, writing = zip(values[::3], values[1::3], values[2::3], strict=True)
+            assert not (reading.enable and writing[0]), "one address port"
             late.append(
                 self.content["activations"].get((0, reading.address), 0) if reading.enable else None
             )
@@ -51,17 +52,15 @@ class Memories:
             if value is None:
                 value = noise.getrandbits(8 * self.config.word_bytes)
             ctx.set(dut.activation_data, value)
-            for name, port in zip(writes, ports, strict=True):
+            for name, (enable, address, word) in zip(writes, ports, strict=False):
                 for group in range(getattr(self.map, name).groups):
-                    if port.enable >> group & 1:
-                        self.content[name][group, port.address] = port.data
-            if writing.enable:
-                old = self.content["activations"].get((0, writing.address), 0)
-                mask = sum(
-                    255 << 8 * i for i in range(self.config.word_bytes) if writing.enable >> i & 1
-                )
-                new = (writing.data & mask) | (old & ~mask)
-                self.content["activations"][0, writing.address] = new
+                    if enable >> group & 1:
+                        self.content[name][group, address] = word
+            enable, address, word = writing
+            if enable:
+                old = self.content["activations"].get((0, address), 0)
+                mask = sum(255 << 8 * i for i in range(self.config.word_bytes) if enable >> i & 1)
+                self.content["activations"][0, address] = (word & mask) | (old & ~mask)
 
 
 def simulate(config, bench, *, stall=0.5, seed=0):

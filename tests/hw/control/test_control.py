@@ -37,18 +37,18 @@ def control_config(name):
 
 async def load(ctx, control, words, taps):
     sequencer, engine = control.sequencer, control.engine
-    ctx.set(sequencer.program_write, 1)
+    ctx.set(sequencer.program_write.enable, 1)
     for address, word in enumerate(words):
-        ctx.set(sequencer.program_write_address, address)
-        ctx.set(sequencer.program_write_data, word)
+        ctx.set(sequencer.program_write.address, address)
+        ctx.set(sequencer.program_write.data, word)
         await ctx.tick()
-    ctx.set(sequencer.program_write, 0)
-    ctx.set(engine.tap_write, 1)
+    ctx.set(sequencer.program_write.enable, 0)
+    ctx.set(engine.tap_write.enable, 1)
     for address, word in enumerate(taps):
-        ctx.set(engine.tap_write_address, address)
-        ctx.set(engine.tap_write_data, word)
+        ctx.set(engine.tap_write.address, address)
+        ctx.set(engine.tap_write.data, word)
         await ctx.tick()
-    ctx.set(engine.tap_write, 0)
+    ctx.set(engine.tap_write.enable, 0)
 
 
 async def run(ctx, control, watch=None, limit=20000):

@@ -130,19 +130,22 @@ class Bench:
         drain = self.drain
         for address, parameter in enumerate(self.lane.parameters):
             word = PARAMETER.pack_one(**parameter)
-            ctx.set(drain.parameter_write, {"enable": 1, "address": address, "data": word})
-            await ctx.tick()
-        ctx.set(drain.parameter_write, {"enable": 0, "address": 0, "data": 0})
+            await self._write(ctx, drain.parameter_write, address, word)
         for address, entry in enumerate(self.lane.tables.ravel().tolist()):
-            ctx.set(drain.table_write, {"enable": 1, "address": address, "data": entry})
-            await ctx.tick()
-        ctx.set(drain.table_write, {"enable": 0, "address": 0, "data": 0})
+            await self._write(ctx, drain.table_write, address, entry)
         for layer, vectors in self.layers:
             ctx.set(drain.clear, 1)
             ctx.set(drain.layer, layer)
             await ctx.tick()
             ctx.set(drain.clear, 0)
             await self._layer(ctx, layer, vectors)
+
+    async def _write(self, ctx, port, address, word):
+        ctx.set(port.enable, 1)
+        ctx.set(port.address, address)
+        ctx.set(port.data, word)
+        await ctx.tick()
+        ctx.set(port.enable, 0)
 
     def _pushes(self, layer, vectors, starts):
         """Cycle -> list of (slice, bytes): as late as allowed, or 15 vectors ahead."""

@@ -47,11 +47,11 @@ def test_weight_bank_shifts_after_its_latency_and_hands_the_request_on():
 
     async def process(ctx):
         for address, word in enumerate(words):
-            ctx.set(bank.host_write, 1)
-            ctx.set(bank.host_address, address)
-            ctx.set(bank.host_data, word)
+            ctx.set(bank.host_write.enable, 1)
+            ctx.set(bank.host_write.address, address)
+            ctx.set(bank.host_write.data, word)
             await ctx.tick()
-        ctx.set(bank.host_write, 0)
+        ctx.set(bank.host_write.enable, 0)
         history = []
         for _ in range(100):
             request = {"address": rng.randrange(64), "valid": rng.randrange(2)}

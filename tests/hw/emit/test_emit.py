@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 from amaranth.hdl import Cat, Const, Module, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -190,6 +190,25 @@ def test_same_name_for_different_hardware_is_refused():
 def test_bad_module_name():
     with pytest.raises(ValueError, match="must be a Verilog identifier, not 'demo adder'"):
         emit_verilog(Adder(8, "demo adder"))
+
+
+def test_ports_of_an_interface_are_called_after_both():
+    class Bus(wiring.Component):
+        module_name = "bus"
+
+        def __init__(self, **extra):
+            super().__init__({"host": In(stream.Signature(4)), "copy": Out(4), **extra})
+
+        def elaborate(self, platform):
+            m = Module()
+            m.d.comb += [self.copy.eq(self.host.payload), self.host.ready.eq(self.host.valid)]
+            return m
+
+    verilog = emit_verilog(Bus())
+    assert re.search(r"input \[3:0\] host_payload", verilog)
+    assert re.search(r"output host_ready", verilog)
+    with pytest.raises(ValueError, match="Bus has two ports named 'host_ready'"):
+        emit_verilog(Bus(host_ready=Out(1)))
 
 
 def test_no_warning_about_components_emitted_before():

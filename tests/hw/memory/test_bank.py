@@ -27,11 +27,11 @@ def simulate(component, process):
 async def fill(ctx, bank, words):
     lanes = bank.config.lanes
     for address, word in enumerate(words):
-        ctx.set(bank.host_write_address, address)
-        ctx.set(bank.host_write_data, word)
-        ctx.set(bank.host_write, (1 << lanes) - 1)
+        ctx.set(bank.host_write.address, address)
+        ctx.set(bank.host_write.data, word)
+        ctx.set(bank.host_write.enable, (1 << lanes) - 1)
         await ctx.tick()
-    ctx.set(bank.host_write, 0)
+    ctx.set(bank.host_write.enable, 0)
 
 
 @pytest.mark.parametrize(("lanes", "segments"), [(1, 4), (4, 4), (8, 8), (16, 8)])
@@ -163,11 +163,11 @@ def test_host_write_honours_byte_enables():
     async def process(ctx):
         await fill(ctx, bank, [0] * 32)
         ctx.set(bank.host_read_address, 7)
-        ctx.set(bank.host_write_address, 7)
-        ctx.set(bank.host_write_data, 0xDDCCBBAA)
-        ctx.set(bank.host_write, 0b0101)
+        ctx.set(bank.host_write.address, 7)
+        ctx.set(bank.host_write.data, 0xDDCCBBAA)
+        ctx.set(bank.host_write.enable, 0b0101)
         await ctx.tick()
-        ctx.set(bank.host_write, 0)
+        ctx.set(bank.host_write.enable, 0)
         ctx.set(bank.host_read, 1)
         await ctx.tick().repeat(2)
         assert ctx.get(bank.host_data) == 0x00CC00AA
