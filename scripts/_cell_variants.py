@@ -6,16 +6,23 @@ They keep the contract of :mod:`termac_hw.cells.kinds`: lanes down, sums right, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 from termac.arch import Config
-from termac.arch.cells import CELLS, Cell
+from termac.arch.cells import Term, TermPair, Traits
 from termac_hw.cells.term import TermCell
 from termac_hw.emit import place
 
 __all__ = ["Grid", "OwnExponentCell", "OwnExponents", "ParallelCell"]
+
+
+class _OwnExponent(Term):
+    """Terms as ``term_pair`` stores them, times whole activations."""
+
+    product_width = 16
+    scale = TermPair.scale
 
 
 class OwnExponents(Config):
@@ -25,8 +32,8 @@ class OwnExponents(Config):
     """
 
     @property
-    def kind(self) -> Cell:
-        return replace(CELLS["term"], splits_data=True, product_width=16)
+    def kind(self) -> Traits:
+        return _OwnExponent()
 
     @classmethod
     def of(cls, config: Config) -> OwnExponents:

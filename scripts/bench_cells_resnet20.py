@@ -120,7 +120,7 @@ def measure(images: int, advance: Callable[[int, int, str], None]) -> Iterator[d
             "mcnemar_p": mcnemar(gained, lost), "cells": config.cells, "cycles": image.cycles,
             "memories_enlarged": enlarged,
         }  # fmt: skip
-        if config.kind.splits_data and entry.allowance is not None:
+        if config.kind.data_terms and entry.allowance is not None:
             record["binary_pair_cycles"] = _binary_cycles(image)
         if images:
             stored = golden.quantize_input(graph, x[:images])

@@ -171,7 +171,7 @@ def test_resnet20_in_terms(resnet20, cifar, preset, allowance, cycles):
     """Without training: within half a point of int8 on 1,000 images; three through the RTL."""
     model, graph, samples, labels = resnet20
     config = load_config(preset)
-    shared = not config.kind.splits_data
+    shared = not config.kind.data_terms
     fitted = fit_terms(
         model, graph, cifar[0], lanes=config.lanes, allowance=allowance, shared=shared,
         more=None if shared else MORE,

@@ -98,9 +98,9 @@ class Interpreter:
                 if field.signed:
                     bits -= bits >> (field.width - 1) << field.width
                 fields[field.name] = bits
-            if not config.kind.keeps_terms:
+            if config.cell in ("bit_plane", "bit_serial"):
                 value = fields["value"]
-            elif config.kind.splits_data:
+            elif config.cell == "term_pair":
                 value = fields["used"] * (1 - 2 * fields["negative"]) << fields["exponent"]
             else:
                 power -= d["doubles"] >> plane & 1
@@ -112,10 +112,9 @@ class Interpreter:
 
     def _data(self, words: NDArray[np.int8], d: dict[str, int]) -> NDArray[np.int64]:
         """Bytes of words as the array counts them."""
-        kind = self.config.kind
-        if kind.planes_first:
+        if self.config.cell == "bit_plane":
             return (words >> np.int8(8 - d["beats"])).astype(np.int64)
-        if kind.splits_data:
+        if self.config.cell == "term_pair":
             values = words.astype(np.int64) - d["centred"] * d["pad"]
             encoding = "hese" if d["hese"] else "naf"
             return limit(values[..., None], group=1, budget=d["data_terms"], encoding=encoding)[
@@ -145,10 +144,10 @@ class Interpreter:
         segments = config.segments
         per_word, per_tile = config.tiles_per_word, config.words_per_tile
         assert 1 <= d["beats"] <= most_beats(config)
-        assert bool(d["terms"]) == config.kind.keeps_terms
-        if config.kind.splits_data:
+        assert bool(d["terms"]) == (config.cell in ("term", "term_pair"))
+        if config.cell == "term_pair":
             assert d["beats"] == d["terms"] * d["data_terms"]
-        elif config.kind.keeps_terms:
+        elif config.cell == "term":
             assert d["beats"] == d["terms"]
             assert not d["doubles"] & 1
         assert d["time"] >= max(d["beats"], segments)

@@ -329,7 +329,7 @@ def random_graph(seed: int, *, size: int = 9, channels: int = 20, nodes: int = 5
 
 def split_into_terms(graph: Graph, config: Config, seed: int) -> Graph:
     """The same network with random ways to split its convolutions, as far as the cell can do it."""
-    if not config.kind.keeps_terms:
+    if not config.kind.terms:
         return graph
     rng = np.random.default_rng(seed)
     nodes: list[Node] = []
@@ -337,7 +337,7 @@ def split_into_terms(graph: Graph, config: Config, seed: int) -> Graph:
         if isinstance(node, Conv) and rng.random() < 0.8:
             weights = node.weights.astype(np.int16)
             terms = Terms(weights=int(rng.integers(2, TERMS + 1)))
-            if config.kind.splits_data:
+            if config.kind.data_terms:
                 data = int(rng.integers(0, DATA_TERMS + 1))
                 terms = replace(terms, data=data, encoding=str(rng.choice(["naf", "hese"])))
             else:

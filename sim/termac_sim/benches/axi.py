@@ -366,14 +366,14 @@ def _faults(image):
         geometry += beats
     else:
         budget += beats
-    if config.kind.keeps_terms:
-        each = {"data_terms": 1} if config.kind.splits_data else {}
+    if config.kind.terms:
+        each = {"data_terms": 1} if config.kind.data_terms else {}
         budget += [
             {"terms": 0},
             {"terms": 0, "beats": 0},
             {"terms": TERMS + 1, "beats": TERMS + 1, **each},
         ]
-    if config.kind.splits_data:
+    if config.kind.data_terms:
         budget += [
             {"data_terms": 0, "beats": 0},
             {"data_terms": DATA_TERMS + 1, "terms": 1, "beats": DATA_TERMS + 1},

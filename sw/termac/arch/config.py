@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 
-from termac.arch.cells import CELLS, INTERLEAVED, Cell
+from termac.arch.cells import CELLS, Traits
 from termac.arch.layout import Layout
 from termac.errors import ConfigError
 
@@ -139,8 +139,8 @@ class Config:
         check(self.program_depth >= 64, "program_depth", "at least 64")
 
     @property
-    def kind(self) -> Cell:
-        """Traits of the cell."""
+    def kind(self) -> Traits:
+        """What the cell is like."""
         return CELLS[self.cell]
 
     @property
@@ -181,7 +181,7 @@ class Config:
     @property
     def sum_width(self) -> int:
         """Bits of the partial sum of one beat along a row."""
-        return INTERLEAVED if self.kind.serial_sums else self._row_width
+        return self.kind.sum_width(self._row_width)
 
     @property
     def result_width(self) -> int:
@@ -195,7 +195,7 @@ class Config:
     @property
     def result_delay(self) -> int:
         """Cycles from the last beat of a vector at a row end to its last sum bit."""
-        return self.result_width - 8 if self.kind.serial_sums else 0
+        return self.kind.result_delay(self.result_width)
 
     @property
     def words_per_tile(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from termac.arch.cells import DATA_TERMS, TERMS, TERMS_AHEAD
+from termac.arch.cells import TERMS_AHEAD
 from termac.arch.config import Config
 from termac.arch.program import DESCRIPTOR_WORDS, TABLE_ENTRIES
 
@@ -65,15 +65,13 @@ def row_latency(config: Config) -> int:
 
 
 def most_beats(config: Config) -> int:
-    """Most beats of a vector."""
-    if not config.kind.keeps_terms:
-        return 8
-    return TERMS * (DATA_TERMS if config.kind.splits_data else 1)
+    """Largest number of beats of a vector."""
+    return config.kind.maximum_beats
 
 
 def tile_words(config: Config, terms: int) -> int:
     """Weight words of one tile: one per column, and per term if cells keep terms."""
-    return config.columns * (terms if config.kind.keeps_terms else 1)
+    return config.columns * config.kind.planes(terms)
 
 
 def swap_to_shift(config: Config) -> int:
@@ -94,7 +92,7 @@ def offer_read(config: Config, terms: int) -> int:
     takes ISSUE_LATENCY + feed_latency cycles and one for the handshake; a word takes
     WEIGHT_LATENCY, and one more if it is a term to be stored.
     """
-    lead = ISSUE_LATENCY + feed_latency(config) + 1 - WEIGHT_LATENCY - config.kind.keeps_terms
+    lead = ISSUE_LATENCY + feed_latency(config) + 1 - WEIGHT_LATENCY - config.kind.store_delay
     return max(1, tile_words(config, terms) - lead)
 
 

@@ -132,14 +132,14 @@ def pack(
 
 
 def _draw(packed: Packed, picture: Path) -> None:
-    """The planes of terms, if cells keep them; else the filter matrices before and after."""
+    """The filter matrices before and after, if columns combine; else what the cells hold."""
     from termac.report.combining import draw_combining
     from termac.report.tiles import draw_weights
 
-    if packed.model is None or packed.image.config.kind.keeps_terms:
-        draw_weights(packed.image, picture)
-    else:
+    if packed.model is not None and packed.image.config.kind.combines:
         draw_combining(packed.model, packed.image, picture)
+    else:
+        draw_weights(packed.image, picture)
 
 
 def _report(packed: Packed, output: Path, picture: Path | None, reporter: Reporter) -> None:

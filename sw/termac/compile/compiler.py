@@ -82,9 +82,9 @@ def _compile(layout: Layout) -> Image:
 
 def _dense_cycles(plan: PlannedLayer, layout: Layout) -> int:
     """Cycles of a layer if none of its weights were zero."""
-    linear, keeps_terms = plan.layer.linear, layout.config.kind.keeps_terms
+    linear, combines = plan.layer.linear, layout.config.kind.combines
     convolutions = [n for n in plan.layer.nodes if isinstance(layout.graph.node(n), Conv)]
-    if plan.layer.channelwise or keeps_terms or not convolutions or linear.weights.all():
+    if plan.layer.channelwise or not combines or not convolutions or linear.weights.all():
         return plan.cycles
     full = replace(linear, weights=np.ones_like(linear.weights))
     return layout.plan(replace(plan.layer, linear=full)).cycles

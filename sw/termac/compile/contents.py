@@ -8,6 +8,7 @@ bank's lanes have more terms than a pass has room for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -63,6 +64,14 @@ class Contents(ABC):
 class _Weights(Contents):
     """One weight with its lane; nonzero weights in the order of their lanes."""
 
+    def __init__(self, layer: Layer, config: Config, *, beats: int):
+        if not (np.abs(layer.linear.weights + 0.5) < 128).all():
+            raise ModelError(
+                f"layer {layer.name!r} has weights beyond 8 bits, as a sum of terms may; cell "
+                f"{config.cell!r} of config {config.name!r} keeps int8 weights"
+            )
+        super().__init__(config, beats=beats)
+
     def entries(self, banked: NDArray[np.integer]) -> NDArray[np.int64]:
         return np.count_nonzero(banked, axis=-1)
 
@@ -93,7 +102,10 @@ class _Terms(Contents):
         return chosen.astype(np.uint16)[back].reshape(*banked.shape[:-1], self.terms)
 
     def _split(self, groups: NDArray[np.int64]) -> list[NDArray[np.uint16]]:
-        """The same as :meth:`_codes`; entries of one matrix are asked for one after the other."""
+        """Packed terms of every entry, [groups, terms] each.
+
+        Entries of one matrix are asked for one after the other, so the last split is kept.
+        """
         key = groups.tobytes()
         if key != self._last[0]:
             self._last = key, self._codes(groups)
@@ -186,6 +198,15 @@ class _PairTerms(_Terms):
         return result
 
 
+_CONTENTS: Mapping[str, Callable[[Layer, int, Config], Contents]] = {
+    "bit_plane": lambda layer, bits, config: _Weights(layer, config, beats=bits),
+    "bit_serial": lambda layer, bits, config: _Weights(layer, config, beats=8),
+    "term": lambda layer, bits, config: _slot_terms(layer, config),
+    "term_pair": lambda layer, bits, config: _pair_terms(layer, config),
+}
+"""By ``config.cell``: contents of a layer whose input has so many bits."""
+
+
 def contents(layer: Layer, bits: int, config: Config) -> Contents:
     """What the cells hold of a layer whose input has ``bits`` bits.
 
@@ -194,38 +215,34 @@ def contents(layer: Layer, bits: int, config: Config) -> Contents:
     ModelError
         If the layer says how to split its weights or activations, and the cell cannot do that.
     """
-    terms, kind = layer.linear.terms, config.kind
-    if terms is not None and (wrong := reason_against(terms)):
-        raise ModelError(f"terms of layer {layer.name!r}: {wrong}")
-    if not kind.keeps_terms:
-        if terms is not None and terms.data:
-            raise ModelError(
-                f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
-                f"{config.cell!r} of config {config.name!r} counts whole activations"
-            )
-        if not (np.abs(layer.linear.weights + 0.5) < 128).all():
-            raise ModelError(
-                f"layer {layer.name!r} has weights beyond 8 bits, as a sum of terms may; cell "
-                f"{config.cell!r} of config {config.name!r} keeps int8 weights"
-            )
-        return _Weights(config, beats=8 if kind.serial_sums else bits)
-    if kind.splits_data:
-        if (largest := int(np.abs(layer.linear.weights).max(initial=0))) > LARGEST_PAIRED:
-            raise ModelError(
-                f"layer {layer.name!r} has a weight of {largest}; terms of cell {config.cell!r} "
-                f"make up to {LARGEST_PAIRED}"
-            )
-        if terms is None:
-            return _PairTerms(config, _all_terms(layer.linear, config))
-        return _PairTerms(config, terms.weights, terms.data, terms.encoding)
-    if terms is not None and terms.data:
+    terms = layer.linear.terms
+    if terms is not None and (reason := reason_against(terms)):
+        raise ModelError(f"terms of layer {layer.name!r}: {reason}")
+    if terms is not None and terms.data > config.kind.data_terms:
         raise ModelError(
             f"layer {layer.name!r} counts {terms.data} terms of every activation; cell "
             f"{config.cell!r} of config {config.name!r} counts whole activations"
         )
+    return _CONTENTS[config.cell](layer, bits, config)
+
+
+def _slot_terms(layer: Layer, config: Config) -> Contents:
+    terms = layer.linear.terms
     if terms is None or not terms.exponents:
         terms = _lossless(layer.linear, config)
     return _SlotTerms(config, terms)
+
+
+def _pair_terms(layer: Layer, config: Config) -> Contents:
+    terms = layer.linear.terms
+    if (largest := int(np.abs(layer.linear.weights).max(initial=0))) > LARGEST_PAIRED:
+        raise ModelError(
+            f"layer {layer.name!r} has a weight of {largest}; terms of cell {config.cell!r} "
+            f"make up to {LARGEST_PAIRED}"
+        )
+    if terms is None:
+        return _PairTerms(config, _all_terms(layer.linear, config))
+    return _PairTerms(config, terms.weights, terms.data, terms.encoding)
 
 
 @lru_cache(maxsize=256)
@@ -238,7 +255,10 @@ def _all_terms(linear: Linear, config: Config) -> int:
 
 @lru_cache(maxsize=256)
 def _lossless(linear: Linear, config: Config) -> Terms:
-    """Fewest cycles for a layer that does not say how to split it; short tiles load sooner."""
+    """Powers of two with which a layer that does not name any takes the fewest cycles.
+
+    Of equally good ones the shortest, because short tiles load sooner.
+    """
     tried = []
     for beats in sorted({1, min(config.segments, TERMS_AHEAD), TERMS_AHEAD}):
         terms = lossless_terms(linear.weights, config.lanes, beats=beats, rows=config.rows)

@@ -54,7 +54,7 @@ class Grouping:
         """Whether words of a configuration are divided as those it was made for."""
         own = self.lanes, self.columns, self.segments
         same = own == (config.lanes, config.columns, config.segments)
-        return same and not config.kind.keeps_terms  # groups of terms are neighbouring channels
+        return same and config.kind.combines
 
     def to_json(self) -> str:
         values = {"lanes": self.lanes, "columns": self.columns, "segments": self.segments}

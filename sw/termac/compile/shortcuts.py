@@ -16,7 +16,7 @@ import numpy as np
 from termac.arch import Config
 from termac.compile.fuse import Layer
 from termac.graph import Graph, Shortcut
-from termac.image.storage import Storage, plain_storage
+from termac.image.storage import Storage, byte_order, plain_storage
 
 __all__ = ["absorb_shortcuts"]
 
@@ -27,9 +27,7 @@ def _outer_storage(inner: Storage, node: Shortcut, order: Sequence[int], config:
     blocks = max(inner.blocks, -(-channels // config.word_bytes))
     positions = np.full(channels, -1)
     positions[node.before : node.before + inner.tensor.shape[2]] = inner.positions[0, 0]
-    places = np.arange(blocks * config.word_bytes).reshape(blocks, config.banks, config.lanes)
-    if not config.kind.keeps_terms:
-        places = places.transpose(0, 2, 1)  # spread over the banks, as in plain_storage
+    places = byte_order(blocks, config)
     free = places[~np.isin(places, positions)]
     others = [channel for channel in order if positions[channel] < 0]
     positions[others] = free[: len(others)]
@@ -39,7 +37,7 @@ def _outer_storage(inner: Storage, node: Shortcut, order: Sequence[int], config:
         blocks=blocks,
         positions=positions[None, None],
         word_bytes=config.word_bytes,
-        planes_first=config.kind.planes_first,
+        kind=inner.kind,
     )
 
 

@@ -214,8 +214,8 @@ def check_choices(
         raise ConfigError("--terms does not go with --combine: cells keep terms or a weight")
     check_cell(config)
     if terms != "auto":
-        check_allowance(terms, splits_data=config.kind.splits_data)
-    if encoding is not None and not config.kind.splits_data:
+        check_allowance(terms, data_terms=config.kind.data_terms)
+    if encoding is not None and not config.kind.data_terms:
         raise ConfigError(
             f"config {config.name!r} takes whole activations: --encoding means nothing to it"
         )
@@ -261,8 +261,8 @@ def _trained_budgets(
     """Budgets that a model was trained for; none, and a note, if the cells cannot keep to them."""
     filters = {n.name: len(n.weights) for n in model.nodes if isinstance(n, FloatConv)}
     budgets = read_budgets(model.properties, filters)
-    splits = any(budget.terms is not None and budget.terms.data for budget in budgets.values())
-    if not budgets or (config.kind.keeps_terms and (not splits or config.kind.splits_data)):
+    data_terms = max((b.terms.data for b in budgets.values() if b.terms is not None), default=0)
+    if not budgets or (config.kind.terms and data_terms <= config.kind.data_terms):
         return model, budgets
     note = (
         f"the model was trained for few terms, which the {config.cell!r} cells of config "
@@ -281,16 +281,16 @@ def _fit(
     max_loss: float | None,
     progress: Progress | None,
 ) -> TermNetwork:
-    splits_data = config.kind.splits_data
+    shared = not config.kind.data_terms
     return fit_terms(
         model,
         graph,
         samples,
         lanes=config.lanes,
         allowance=terms,
-        shared=not splits_data,
+        shared=shared,
         max_loss=TERMS_LOSS if max_loss is None else max_loss,
         encoding=encoding or "naf",
-        more=MORE if splits_data and terms != "auto" else None,
+        more=None if shared or terms == "auto" else MORE,
         progress=progress,
     )

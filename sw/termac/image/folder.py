@@ -252,5 +252,5 @@ def _storage(record: dict[str, Any], tensors: dict[str, Tensor], config: Config)
         positions=np.array(record["positions"], np.int64).reshape(fy, fx, tensor.shape[2]),
         word_bytes=config.word_bytes,
         base=record["base"],
-        planes_first=config.kind.planes_first,
+        kind=config.kind,
     )

@@ -101,25 +101,16 @@ class Image:
     @property
     def lane(self) -> NDArray[np.int64]:
         """Lane that every cell reads, [planes, rows, columns]."""
-        return self._field("lane")
+        return self._fields["lane"]
 
     @property
     def value(self) -> NDArray[np.int64]:
-        """Weight of every cell, or +-1 and +-2 for its term, [planes, rows, columns].
+        """Weight or term of every cell, see :meth:`Traits.value`, [planes, rows, columns]."""
+        return self.config.kind.value(self._fields)
 
-        Of a ``term_pair`` cell the term itself, +-2**exponent.
-        """
-        if not self.config.kind.keeps_terms:
-            return self._field("value")
-        magnitude = self._field("used")
-        if self.config.kind.splits_data:
-            magnitude = magnitude << self._field("exponent")
-        else:
-            magnitude = magnitude << self._field("double")
-        return np.where(self._field("negative"), -magnitude, magnitude)
-
-    def _field(self, name: str) -> NDArray[np.int64]:
-        return self.config.weight_layout.unpack(self.cells[..., None])[name]
+    @property
+    def _fields(self) -> dict[str, NDArray[np.int64]]:
+        return self.config.weight_layout.unpack(self.cells[..., None])
 
     @property
     def cycles(self) -> int:

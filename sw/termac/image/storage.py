@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.arch.cells import Traits
 from termac.graph import Tensor
 
-__all__ = ["Storage", "channel_groups", "plain_storage"]
+__all__ = ["Storage", "byte_order", "channel_groups", "plain_storage"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Storage:
     positions : int [fy, fx, channels], ``block * word_bytes + byte`` within the stored pixel
     word_bytes : bytes of a word
     base : address of the first word
-    planes_first : values of fewer than 8 bits lie left-aligned, see :mod:`termac.arch.cells`
+    kind : cell that reads the values: it says how they are aligned
     """
 
     tensor: Tensor
@@ -41,8 +42,8 @@ class Storage:
     blocks: int
     positions: NDArray[np.int64]
     word_bytes: int
+    kind: Traits
     base: int = 0
-    planes_first: bool = True
 
     @property
     def height(self) -> int:
@@ -61,7 +62,7 @@ class Storage:
     @property
     def align(self) -> int:
         """Left shift of stored values."""
-        return 8 - self.tensor.bits if self.planes_first else 0
+        return self.kind.align(self.tensor.bits)
 
     @property
     def zero_byte(self) -> int:
@@ -146,13 +147,22 @@ def _places(pixels: int, channels: int, blocks: int, banks: int, lanes: int) -> 
 
 
 def _neighbours(pixels: int, channels: int, blocks: int, config: Config) -> tuple[int, ...]:
-    """The same where cells keep terms: those of all lanes of a bank, of neighbouring channels.
+    """Bytes of a stored pixel for (sub-pixel, channel), neighbouring channels in one bank.
 
-    Every pixel starts with a bank, if that takes no more words.
+    Where columns do not combine. Every pixel starts with a bank, if that takes no more words.
     """
     aligned = -(-channels // config.lanes) * config.lanes
     step = aligned if pixels * aligned <= blocks * config.word_bytes else channels
     return tuple(step * pixel + channel for pixel in range(pixels) for channel in range(channels))
+
+
+def byte_order(blocks: int, config: Config) -> NDArray[np.int64]:
+    """Bytes of a stored pixel in the order in which channels fill them, int [blocks * word_bytes].
+
+    Bank after bank, or one byte of every bank in turn where columns combine.
+    """
+    places = np.arange(blocks * config.word_bytes).reshape(blocks, config.banks, config.lanes)
+    return (places.transpose(0, 2, 1) if config.kind.combines else places).ravel()
 
 
 def channel_groups(channels: int, config: Config) -> NDArray[np.int64]:
@@ -179,10 +189,10 @@ def plain_storage(
     channels = tensor.shape[2]
     entries = fy * fx * channels
     blocks = -(-entries // config.word_bytes)
-    if config.kind.keeps_terms:
-        flat = _neighbours(fy * fx, channels, blocks, config)
-    else:
+    if config.kind.combines:
         flat = _places(fy * fx, channels, blocks, config.banks, config.lanes)
+    else:
+        flat = _neighbours(fy * fx, channels, blocks, config)
     places = np.array(flat).reshape(fy, fx, channels)
     positions = places
     if order is not None:
@@ -194,5 +204,5 @@ def plain_storage(
         blocks=blocks,
         positions=positions,
         word_bytes=config.word_bytes,
-        planes_first=config.kind.planes_first,
+        kind=config.kind,
     )

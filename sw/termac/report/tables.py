@@ -93,7 +93,7 @@ def config_table(config: Config) -> Table:
         ("drains", str(config.drains)),
         ("activation memory", _kibibytes(config.activation_depth * config.word_bytes)),
         ("weight memory", f"{config.weight_depth // config.columns} "
-         + ("planes of terms, " if config.kind.keeps_terms else "tiles, ")
+         + f"{config.kind.tile}s, "
          + _kibibytes(config.weight_depth * config.rows * config.weight_width // 8)),
         ("hash", config.digest[:8]),
     ]  # fmt: skip

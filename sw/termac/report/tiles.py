@@ -108,8 +108,7 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
         shown = indices[: min(MOST_TILES, lines * per_line)]
         tiles = cell_colours(image, shown, colour)
         mosaics.append(tile_mosaic(tiles, per_line))
-        kind = "term plane" if config.kind.keeps_terms else "tile"
-        part = f"{len(indices)} {kind}{'s' * (len(indices) != 1)}"
+        part = f"{len(indices)} {config.kind.tile}{'s' * (len(indices) != 1)}"
         if len(shown) < len(indices):
             part = f"the first {len(shown)} of {part}"
         titles.append((layer.name, f"{part}, {layer.density:.0%} of the slots used"))
@@ -192,20 +191,13 @@ def cell_colours(image: Image, tiles: NDArray[np.int64], colour: str) -> NDArray
     """Cells of tiles as RGB 0..1, ``[n, rows, columns, 3]``."""
     values = image.value[tiles]
     if colour == "value":
-        scale = MOST_VALUE / _largest(image.config)
+        scale = MOST_VALUE / image.config.kind.largest
         rgb = value_colours(scale * values.astype(np.float64))
     else:
         rgb = np.asarray(_lane_map(image.config.lanes)(image.lane[tiles]))[..., :3]
     rgb = np.array(rgb, np.float64)
     rgb[values == 0] = EMPTY
     return rgb
-
-
-def _largest(config: Config) -> int:
-    """Largest magnitude of what one cell holds, as the colours show it."""
-    if not config.kind.keeps_terms:
-        return MOST_VALUE
-    return 128 if config.kind.splits_data else 2
 
 
 def _lane_map(lanes: int) -> ListedColormap:
@@ -220,14 +212,11 @@ def _legend(figure: Figure, side: float, config: Config, colour: str) -> None:
     if colour == "value":
         scale = value_colours(np.arange(-MOST_VALUE, MOST_VALUE + 1, dtype=np.float64))
         axes.imshow(scale[None], aspect="auto", extent=(-MOST_VALUE - 0.5, MOST_VALUE + 0.5, 0, 1))
-        largest = _largest(config)
-        ticks, what = [-largest, -largest // 4, 0, largest // 4, largest], "weight (int8)"
-        if config.kind.splits_data:
-            what = "term"
-        elif config.kind.keeps_terms:
-            ticks, what = [-2, -1, 0, 1, 2], "term, over the power of two of its beat"
+        largest = config.kind.largest
+        quarter = max(1, largest // 4)
+        ticks = [-largest, -quarter, 0, quarter, largest]
         axes.set_xticks([tick * MOST_VALUE / largest for tick in ticks], [str(t) for t in ticks])
-        axes.set_xlabel(what, fontsize=9, color=INK, labelpad=1)
+        axes.set_xlabel(config.kind.unit, fontsize=9, color=INK, labelpad=1)
     else:
         scale = np.asarray(_lane_map(lanes)(np.arange(lanes)))
         axes.imshow(scale[None], aspect="auto", extent=(-0.5, lanes - 0.5, 0, 1))

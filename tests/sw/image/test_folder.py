@@ -43,7 +43,7 @@ def test_store_and_load_are_inverse(shape, factor, bits, config, seed):
     assert words.shape == (storage.words, config.word_bytes)
     memory = np.concatenate([np.zeros((5, config.word_bytes), np.uint8), words])
     np.testing.assert_array_equal(storage.load(memory), values)
-    if config.kind.planes_first:
+    if config.cell == "bit_plane":
         assert (words & ((1 << (8 - bits)) - 1) == 0).all()  # left-aligned
     else:
         assert storage.align == 0

@@ -113,7 +113,7 @@ def combine_network(
     ConfigError
         If ``selects`` or ``max_loss`` is out of range, or the cells keep terms of all lanes.
     """
-    if config.kind.keeps_terms:
+    if not config.kind.combines:
         raise ConfigError(
             f"config {config.name!r} has {config.cell!r} cells, which work on all lanes at once: "
             "no columns combine there; round to terms instead (--terms)"

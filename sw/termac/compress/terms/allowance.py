@@ -57,25 +57,26 @@ def more_for(more: Allowance, weights: NDArray[np.generic]) -> Allowance:
     return replace(more, weights=min(more.weights, 4 * weights.shape[3]))
 
 
-def check_allowance(allowance: Allowance, *, splits_data: bool) -> None:
+def check_allowance(allowance: Allowance, *, data_terms: int) -> None:
     """Refuse what no cell stores, or what the kind of cell has no use for.
 
     Parameters
     ----------
-    splits_data : the cell takes terms of activations, see :class:`termac.arch.cells.Cell`
+    data_terms : largest number of terms of an activation that the cell counts; 0: it takes whole
+        activations, see :class:`termac.arch.cells.Traits`
 
     Raises
     ------
     ConfigError
     """
     _check_number("weight terms of a group", allowance.weights, 1, TERMS)
-    if splits_data:
+    if data_terms:
         if allowance.data == 0:
             raise ConfigError(
-                f"cell 'term_pair' takes 1..{DATA_TERMS} terms of every activation: "
+                f"cell 'term_pair' takes 1..{data_terms} terms of every activation: "
                 "say how many, as in 8/8,2"
             )
-        _check_number("terms of an activation", allowance.data, 1, DATA_TERMS)
+        _check_number("terms of an activation", allowance.data, 1, data_terms)
     elif allowance.data:
         raise ConfigError(
             "cell 'term' takes whole activations: leave the terms of an activation out, as in 8/8"
@@ -89,7 +90,7 @@ def check_cell(config: Config, group: int | None = None) -> None:
     ------
     ConfigError
     """
-    if not config.kind.keeps_terms:
+    if not config.kind.terms:
         raise ConfigError(
             f"config {config.name!r} has {config.cell!r} cells, which keep no terms; "
             "take one with cell 'term' or 'term_pair'"

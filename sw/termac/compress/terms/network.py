@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from termac.arch.cells import DATA_TERMS
 from termac.compress.terms.allowance import (
     Allowance,
     check_allowance,
@@ -93,7 +94,7 @@ def fit_terms(
     check_encoding(encoding)
     for given in (allowance, more):
         if isinstance(given, Allowance):
-            check_allowance(given, splits_data=not shared)
+            check_allowance(given, data_terms=0 if shared else DATA_TERMS)
     x = model.samples(samples, "calibration data")[:SAMPLES]
     ideal = {model.input: x}
     real = {graph.input: golden.quantize_values(x, graph.tensors[graph.input])}

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from termac.arch.cells import DATA_TERMS
 from termac.compress.quantize.quantize import check_accumulators
 from termac.compress.terms.allowance import (
     MORE,
@@ -58,7 +59,7 @@ def limit_terms(
     usual = Allowance(budget, data_terms)
     check_encoding(encoding)
     for allowance in (usual, more or usual):
-        check_allowance(allowance, splits_data=allowance.data != 0)
+        check_allowance(allowance, data_terms=DATA_TERMS if allowance.data else 0)
     nodes: list[Node] = []
     for node in graph.nodes:
         if isinstance(node, Conv):

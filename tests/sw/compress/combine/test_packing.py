@@ -76,7 +76,7 @@ def check_promise(graph, config, passes, orders=None):
 
 
 @pytest.mark.parametrize(
-    "config", [c for c in CONFIGS if not c.kind.keeps_terms], ids=lambda config: config.name
+    "config", [c for c in CONFIGS if c.kind.combines], ids=lambda config: config.name
 )
 def test_pruned_networks_run_in_the_cycles_promised(config):
     number = CONFIGS.index(config)
