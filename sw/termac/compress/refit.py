@@ -1,7 +1,7 @@
-"""Weights that stay make good what pruned ones did: least squares on the calibration data.
+"""Weights that stay take over what pruned ones did: least squares on the calibration data.
 
 Layer by layer, with what the layers before it really deliver, as in I. Hubara et al., "Accurate
-Post Training Quantization With Small Calibration Sets", ICML 2021, and the exact solution behind
+Post Training Quantization With Small Calibration Sets", ICML 2021, and the exact solution of
 the optimal brain surgeon (B. Hassibi, D. Stork, 1993).
 """
 
@@ -29,7 +29,7 @@ class Observations:
 
     Parameters
     ----------
-    moments : float64 [weights + 1, weights + 1], mean of the products of inputs; the last is one
+    moments : float64 [weights + 1, weights + 1], mean of the products of inputs and one
     cross : float64 [weights + 1, filters], mean of inputs times answers
     power : mean square of the answers around their mean, summed over the filters
     wanted : mean square of the answers, float64 [filters]
@@ -67,7 +67,7 @@ class Observations:
         )
 
     def error(self, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> float:
-        """Mean squared error of the answers over their variance; weights [filters, weights]."""
+        """Mean squared error of the answers over their variance, for weights [filters, weights]."""
         full = np.concatenate([weights, bias[:, None]], axis=1)
         squared = np.einsum("fi,ij,fj->f", full, self.moments, full, optimize=True)
         crossed = np.einsum("fi,if->f", full, self.cross)

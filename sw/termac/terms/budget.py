@@ -1,4 +1,4 @@
-"""The terms that a network was trained for; they travel with the model file."""
+"""The terms that a network was trained for. They travel with the model file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TermBudget:
     Parameters
     ----------
     peaks : largest magnitude in every filter, 0..255: it gives away the filter's scale
-    group : neighbouring input channels of one tap that share a budget; 0 without a budget
+    group : neighbouring input channels of one tap that share a budget, 0 without a budget
     terms : the budget, None if all terms stay
     """
 
@@ -83,7 +83,7 @@ def read_budgets(
 
 
 def _budget(value: Mapping) -> TermBudget:
-    """Inverse of what :func:`write_budgets` writes of a layer; ValueError and others if damaged."""
+    """Inverse of what :func:`write_budgets` writes of a layer. Raises ValueError and others."""
     peaks, group, given = tuple(map(int, value["peaks"])), int(value["group"]), value["terms"]
     if not all(0 <= peak <= LARGEST for peak in peaks) or group < 0:
         raise ValueError

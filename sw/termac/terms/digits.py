@@ -26,8 +26,8 @@ LARGEST = 255
 def encode(values: NDArray[np.integer], encoding: Encoding | str = "naf") -> NDArray[np.int8]:
     """Signed digits of integers, least significant first: int8 [..., 8 or 9].
 
-    ``values = sum over i of digits[..., i] * 2**i``; 8 digits in binary, 9 otherwise. A negative
-    value has the digits of its magnitude, negated.
+    ``values = sum over i of digits[..., i] * 2**i``. There are 8 digits in binary, 9 otherwise. A
+    negative value has the digits of its magnitude, negated.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def limit(
 ) -> NDArray[np.int64]:
     """Values after groups have kept their largest terms, the shape of ``values``.
 
-    Neighbours along the last axis form a group, which keeps its ``budget`` largest terms; of
+    Neighbours along the last axis form a group, which keeps its ``budget`` largest terms, of
     equally large ones those of the lowest index ("receding water"). A last group that is short has
     the whole budget. ``group=1`` is the truncation of activations.
 

@@ -27,7 +27,7 @@ def lossless_terms(
     weights : integers within +-255, [filters, kernel height, kernel width, channels]
     lanes : weights of a group, neighbouring input channels of one tap
     beats : of a pass, 1..16; the default is the most that are loaded while the pass before runs
-    rows : filters that share a tile; all if not given
+    rows : filters that share a tile, by default all
 
     Raises
     ------
@@ -47,7 +47,7 @@ def lossless_terms(
 def rounds_needed(
     weights: NDArray[np.integer], lanes: int, terms: Terms, *, rows: int | None = None
 ) -> int:
-    """Words times passes that hold a layer exactly, over all tiles of so many rows."""
+    """Words times passes that hold a layer exactly, over all tiles of ``rows`` rows."""
     return _passes(_grouped(weights, lanes), terms.exponents, rows)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["HIGHEST", "descend", "neighbours", "spread"]
 
 HIGHEST = 6
-"""Of a beat; twice its power is the most significant bit of an int8 weight."""
+"""Maximum power of a beat. Twice that is the most significant bit of an int8 weight."""
 
 
 def neighbours(exponents: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -38,7 +38,7 @@ def neighbours(exponents: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 def descend(
     start: tuple[int, ...], cost: Callable[[tuple[int, ...]], float]
 ) -> list[tuple[int, ...]]:
-    """Change one beat at a time as long as the cost falls; all that was seen, cheapest first."""
+    """Change one beat at a time while the cost falls. All that was seen, cheapest first."""
     known = {start: cost(start)}
     current = start
     while True:

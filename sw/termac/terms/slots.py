@@ -1,6 +1,6 @@
 """Terms of a group of weights in the slots that one pass of a term array has for them.
 
-A slot is a beat of a pass, at a power of two that all groups share (``Terms.exponents``); its term
+A slot is a beat of a pass, at a power of two that all groups share (``Terms.exponents``). Its term
 is ``+-1`` or ``+-2`` times that power, of any lane of the group, or none.
 """
 
@@ -30,8 +30,8 @@ def fill(
     Returns
     -------
     coefficients, lanes : int8 [n, len(exponents)]
-        0, +-1 or +-2 times ``2**exponent``; lane of the term, 0 if there is none. What stays is
-        ``groups`` minus their sum.
+        0, +-1 or +-2 times ``2**exponent``, and the lane of the term, 0 if there is none. What
+        stays is ``groups`` minus their sum.
     """
     rest = np.asarray(groups, np.int64).copy()
     rows = np.arange(len(rest))
@@ -41,7 +41,7 @@ def fill(
         lane = np.abs(rest).argmax(axis=1)  # of all lanes, the largest gains most from any term
         value = rest[rows, lane]
         magnitude, power = np.abs(value), 1 << exponent
-        # |v| - power beats |v| from power/2 on; |v| - 2 power beats |v| - power from 3/2 power on.
+        # |v| - power beats |v| from power/2 on, |v| - 2 power beats |v| - power from 3/2 power on.
         factor = (2 * magnitude > power).astype(np.int64) + (2 * magnitude > 3 * power)
         signed = np.sign(value) * factor
         coefficients[:, slot] = signed

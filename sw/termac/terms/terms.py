@@ -20,10 +20,10 @@ class Terms:
     Parameters
     ----------
     weights : terms of a group of weights, 1..16
-    exponents : powers of two of the beats, never rising, down to 0 in steps of 0 or 1; a term is
+    exponents : powers of two of the beats, never rising, down to 0 in steps of 0 or 1. A term is
         at the power of its beat or twice that. Empty: terms have exponents of their own.
-    data : 0: whole activations count; else the largest ``data`` terms of every activation less its
-        zero point, 1..4. Changes the result.
+    data : 0 if whole activations count, otherwise the number 1..4 of largest terms of every
+        activation minus its zero point that do. Changes the result.
     encoding : of the activations, ``"naf"`` or ``"hese"``
     """
 

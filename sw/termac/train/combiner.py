@@ -79,13 +79,13 @@ class _Target:
 class Combiner:
     """Prunes a model in training so that it packs into fewer passes.
 
-    Call :meth:`penalty` with the loss and :meth:`step` after each step of the optimizer; at the end
-    :meth:`finish`, then :meth:`save`.
+    Call :meth:`penalty` with the loss and :meth:`step` after each step of the optimizer. At the
+    end call :meth:`finish`, then :meth:`save`.
 
     Parameters
     ----------
     model : nn.Module
-        Of Conv2d and Linear layers and what the ONNX reader accepts beside them; changed in place.
+        Of Conv2d and Linear layers and whatever else the ONNX reader accepts. Changed in place.
     samples : float tensor [N, ...]
         Typical inputs, 50 to 500: they say how strong each channel is.
     config : Config or name of a preset
@@ -94,7 +94,7 @@ class Combiner:
     cycles : int, optional
         Cycles that the network may take: passes go where they keep the most.
     passes : int or mapping from layer name to int, optional
-        Passes of every layer instead; at least 1, and layers that a mapping leaves out stay dense.
+        Passes of every layer instead, at least 1. Layers that a mapping leaves out stay dense.
     grouping : Grouping, optional
         Formats and channel orders found before, as :attr:`grouping` has them.
     events : int
@@ -196,7 +196,7 @@ class Combiner:
         return total
 
     def step(self) -> None:
-        """Count a step; rebuild the masks when it is time."""
+        """Count a step, and rebuild the masks when it is time."""
         self.steps_done += 1
         done, period = self.steps_done, max(1, self.steps // 2 // self.events)
         if done >= self.freeze_at:
@@ -257,7 +257,7 @@ class Combiner:
         return exported
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint of the training must hold beside the model."""
+        """What a checkpoint of the training must hold in addition to the model."""
         return {
             "steps_done": self.steps_done,
             "limits": [torch.from_numpy(target.limits) for target in self._targets],
@@ -266,7 +266,7 @@ class Combiner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue; the masks come with the model's own state."""
+        """Continue. The masks come with the model's own state."""
         if state["grouping"] != self.grouping.to_json() or state["passes"] != self.passes:
             raise ConfigError("checkpoint of another grouping; delete it or start a new one")
         self.steps_done = state["steps_done"]

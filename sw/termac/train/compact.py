@@ -17,7 +17,7 @@ WEIGHT_LIMIT = 127
 def compacted(
     model: onnx.ModelProto, peaks: Mapping[str, Sequence[int]] | None = None
 ) -> onnx.ModelProto:
-    """The model with the weights of Conv and Gemm nodes as int8, behind Cast and Mul.
+    """The model with the weights of Conv and Gemm nodes as int8, followed by Cast and Mul.
 
     One scale per filter, the largest magnitude is 127, as :func:`termac.compress.quantize` has it.
     Only filters whose bias asks for a coarser scale are rounded twice.
@@ -25,7 +25,7 @@ def compacted(
     Parameters
     ----------
     model : onnx.ModelProto
-    peaks : largest magnitude of every filter instead, by layer; int16 where int8 cannot hold it
+    peaks : largest magnitude of every filter instead, by layer. Int16 where int8 cannot hold it.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -72,7 +72,7 @@ def _integers(
 def _narrow(
     integers: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> tuple[NDArray[np.signedinteger], NDArray[np.float64]]:
-    """The same weights in int8, where halving or negating filters helps; else in int16."""
+    """The weights in int8 if halving or negating filters makes them fit, otherwise in int16."""
     flat = integers.reshape(len(integers), -1)
     wide = flat.max(axis=1) > WEIGHT_LIMIT
     even = (flat % 2 == 0).all(axis=1)

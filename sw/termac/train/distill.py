@@ -25,7 +25,7 @@ def distillation_loss(
     ----------
     scores, teacher_scores : float [N, classes], before any softmax
     labels : int64 [N]
-    temperature : both scores are divided by it; its square makes up for the smaller gradients
+    temperature : both scores are divided by it, and its square makes up for the smaller gradients
     share : 0 for labels alone, 1 for the teacher alone
     """
     student = nn.functional.log_softmax(scores.float() / temperature, dim=1)

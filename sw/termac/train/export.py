@@ -71,7 +71,7 @@ def to_onnx(model: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
 
     Parameters
     ----------
-    model : any module of one input and one output; put into evaluation mode while it is exported
+    model : any module of one input and one output, in evaluation mode while it is exported
     shape : of one sample
 
     Raises

@@ -20,7 +20,7 @@ WEIGHT_LIMIT = 127
 
 
 class RoundedWeight(nn.Module):
-    """int8, symmetric, one scale per filter; rounding passes gradients as if it were not there."""
+    """int8, symmetric, one scale per filter. Gradients pass as if nothing were rounded."""
 
     def integers(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What stands for the weights, and the scale of every filter in a shape that fits."""
@@ -71,7 +71,7 @@ class FakeQuantizer:
     """Makes a model compute nearly what its integer form will, so that training makes up for it.
 
     Every Conv2d and Linear layer reads rounded inputs and uses rounded weights. Attach it for the
-    last epochs, after :class:`termac.train.Combiner`; call :meth:`remove` before exporting.
+    last epochs, after :class:`termac.train.Combiner`. Call :meth:`remove` before exporting.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class FakeQuantizer:
         return RoundedWeight()
 
     def remove(self) -> None:
-        """Take the rounding away again; trained weights stay."""
+        """Remove the rounding. Trained weights stay."""
         for hook in self._hooks:
             hook.remove()
         for module in self._layers.values():

@@ -12,8 +12,8 @@ class Masked(nn.Module):
     """Parametrization: ``weight * mask`` forward, the gradient reaches all weights.
 
     Pruned weights learn what they would do, so that a mask rebuilt from all weights may take them
-    back (straight-through estimator; A. Zhou et al., "Learning N:M Fine-grained Structured Sparse
-    Neural Networks From Scratch", ICLR 2021).
+    back. The straight-through estimator is that of A. Zhou et al., "Learning N:M Fine-grained
+    Structured Sparse Neural Networks From Scratch", ICLR 2021.
 
     Parameters
     ----------

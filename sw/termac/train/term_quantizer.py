@@ -1,8 +1,8 @@
 """Training for term budgets: groups of weights, and activations, keep their largest terms only.
 
 H. T. Kung, B. McDanel, S. Q. Zhang, "Term Quantization: Furthering Quantization at Run Time on
-Quantized DNNs", SC 2020, limits terms after training; a few epochs with the limits in place, and
-gradients that do not see them, make tighter ones good enough.
+Quantized DNNs", SC 2020, limits terms after training. A few epochs with the limits in place, and
+gradients that do not see them, allow tighter ones.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ __all__ = ["TermQuantizer"]
 
 
 class TermQuantizer(FakeQuantizer):
-    """Makes a model compute nearly what its integer form will with so many terms.
+    """Makes a model compute nearly what its integer form will with a limited number of terms.
 
     Attach it to a trained model, train on at a small rate, with :meth:`step` after each step of
-    the optimizer; at the end :meth:`finish`, then :meth:`save`. The first layer and depthwise
-    layers keep all terms: in them few operations carry much.
+    the optimizer. At the end call :meth:`finish`, then :meth:`save`. The first layer and depthwise
+    layers keep all terms, because few operations carry much in them.
 
     Parameters
     ----------
     model : nn.Module
-        Of Conv2d and Linear layers and what the ONNX reader accepts beside them; changed in place.
+        Of Conv2d and Linear layers and whatever else the ONNX reader accepts. Changed in place.
     shape : of one sample
     terms : Terms
         Budget of every other layer. With exponents, terms lie in slots at these powers.
     group : int
         Neighbouring input channels of one tap that share a budget: the lanes of the array.
     slots : bool
-        Terms lie in slots; a layer whose budget names no exponents has them chosen.
+        Terms lie in slots. Exponents are chosen for a layer whose budget names none.
     layers : mapping from layer name to Terms or None, optional
-        Budgets of single layers instead; None keeps all terms.
+        Budgets of single layers instead. None keeps all terms.
     refit : int
-        Scales of layers with slots are fitted again every so many steps; 0: never.
+        Steps after which scales of layers with slots are fitted again, 0 for never.
     bits, momentum : as of :class:`termac.train.FakeQuantizer`
 
     Raises
@@ -109,7 +109,7 @@ class TermQuantizer(FakeQuantizer):
         return {name: (chain[-1], chain.original) for name, chain in chains.items()}
 
     def step(self) -> None:
-        """Count a step; fit the scales when it is time."""
+        """Count a step, and fit the scales when it is time."""
         self.steps_done += 1
         if self.refit and self.steps_done % self.refit == 0:
             for part, weight in self._parts().values():
@@ -151,7 +151,7 @@ class TermQuantizer(FakeQuantizer):
         return exported
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint of the training must hold beside the model."""
+        """What a checkpoint of the training must hold in addition to the model."""
         terms = {
             name: (part.terms.weights, part.terms.data, part.terms.exponents)
             for name, (part, _) in self._parts().items() if isinstance(part, TermWeight)
@@ -160,7 +160,7 @@ class TermQuantizer(FakeQuantizer):
         return {"steps_done": self.steps_done, "ranges": ranges, "terms": terms}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue; the scales come with the model's own state."""
+        """Continue. The scales come with the model's own state."""
         if state["terms"] != self.state_dict()["terms"]:
             raise ConfigError("checkpoint of other term budgets; delete it or start a new one")
         self.steps_done = state["steps_done"]
@@ -200,7 +200,7 @@ def _check(name: str, budget: Terms) -> None:
 def _windows(
     model: nn.Module, shape: tuple[int, ...], terms: Mapping[str, Terms | None]
 ) -> dict[str, tuple[int, int]]:
-    """Kernel height and width of every layer with a budget; of Linear layers, the image's."""
+    """Kernel height and width of every layer with a budget. Of Linear layers it is the image's."""
     modules = dict(model.named_modules())
     chosen = {name: modules[name] for name, budget in terms.items() if budget is not None}
     result = {n: m.kernel_size for n, m in chosen.items() if isinstance(m, nn.Conv2d)}

@@ -1,6 +1,6 @@
 """Terms of weights and activations in PyTorch: what NumPy says, cheap enough for every step.
 
-The same as :func:`termac.terms.limit` in the non-adjacent form and
+They equal :func:`termac.terms.limit` in the non-adjacent form and
 :func:`termac.terms.slots.fill`, on integers held in floating point.
 """
 

@@ -1,7 +1,7 @@
 """One-to-one assignment of least cost, nearly: the auction algorithm.
 
 Source: D. P. Bertsekas, "The auction algorithm: a distributed relaxation method for the assignment
-problem", Annals of Operations Research 14, 1988; here all free rows bid at once.
+problem", Annals of Operations Research 14, 1988. Here all free rows bid at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Column combining: several sparse columns of a filter matrix share one column of the array.
 
-In each row of a group of columns only the largest weights survive; the others are conflicts, and
+In each row of a group of columns only the largest weights survive. The others are conflicts, and
 are pruned. Source: Kung, McDanel, Zhang, "Packing Sparse CNNs for Efficient Systolic Array
 Implementations: Column Combining Under Joint Optimization", ASPLOS 2019, section 3.
 """
@@ -32,7 +32,7 @@ class Packed:
     values : [rows, groups, passes]
         Weights, by ascending column within a row and group. Zero marks an empty slot.
     selects : int [rows, groups, passes]
-        Place in its group of the column that a weight comes from; 0 in an empty slot.
+        Place in its group of the column that a weight comes from, 0 in an empty slot.
     """
 
     values: NDArray[Any]
@@ -128,7 +128,7 @@ def combine(
     matrix : float or int [rows, columns]
         Rows are output channels, columns are input channels times taps.
     alpha : int
-        Most columns of a group; a power of two.
+        Maximum number of columns of a group, a power of two.
     gamma : float
         Conflicts allowed per row of a group, on average: in a group, the sum over the rows of
         ``max(0, nonzeros - passes)`` is at most ``floor(gamma * rows)``. Both methods keep to it.

@@ -2,7 +2,7 @@
 
 The groups are filled slot by slot: the heaviest columns open them, then as many columns as there
 are groups join at once, each group getting one, so that the mass lost is least: an assignment
-problem. The same step improves a packing: one column leaves each group, and all are assigned anew.
+problem. The same step improves a packing: one column leaves each group, and all are assigned again.
 
 The gain over the greedy of Kung, McDanel, Zhang (ASPLOS 2019) is twofold: magnitudes decide
 instead of supports, and all groups choose together instead of the first ones choosing best.
@@ -20,24 +20,24 @@ from termac.compress.columns.assignment import assign
 __all__ = ["improved_groups", "matched_groups"]
 
 SWEEPS = 3
-"""Most times that every column of a large matrix is assigned anew."""
+"""Maximum number of times that every column of a large matrix is assigned again."""
 SMALL = 1000
 """Groups times sweeps that a small matrix may take instead."""
 GAIN = 0.001
 """A sweep that lowers the mass lost by less than this fraction is the last."""
 BLOCK = 512
-"""Most groups that take part in one assignment, whose effort grows with their square."""
+"""Maximum number of groups in one assignment, whose effort grows with their square."""
 STEP = 0.03
 """Price step of the auction, in standard deviations of the cost."""
 UNITS = 1 << 23
-"""Most mass of a column: integers that float32 adds without error, in any order."""
+"""Maximum mass of a column: integers that float32 adds without error, in any order."""
 
 Slots = NDArray[np.intp]
-"""Column indices [alpha, groups]; the number of columns marks an empty slot."""
+"""Column indices [alpha, groups]. The number of columns marks an empty slot."""
 
 
 class _Packer:
-    """Columns as integer masses; what it costs to put one into a group.
+    """Columns as integer masses, and what it costs to put one into a group.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class _Packer:
     def join(
         self, members: Slots, candidates: NDArray[np.intp], *, improve: bool
     ) -> NDArray[np.intp]:
-        """Which candidate joins which group, [groups]; the order given if it is no worse."""
+        """Which candidate joins which group, [groups]: the given order if that is no worse."""
         result = candidates.copy()
         order = self.random.permutation(len(candidates))
         for block in np.array_split(order, -(-len(order) // BLOCK)):
@@ -127,7 +127,7 @@ class _Packer:
         return result
 
     def improve(self, slots: Slots) -> Slots:
-        """Assign every column anew, until that no longer pays."""
+        """Assign every column again, until that no longer pays."""
         count = slots.shape[1]
         best = self.lost(slots)
         for _ in range(max(SWEEPS, SMALL // count) if count > 1 else 0):
@@ -150,12 +150,12 @@ class _Packer:
 def matched_groups(
     magnitudes: NDArray[np.float64], *, alpha: int, conflicts: int, passes: int, count: int
 ) -> list[NDArray[np.intp]] | None:
-    """Groups of columns that lose little mass; None if a group exceeds its conflicts.
+    """Groups of columns that lose little mass, or None if a group exceeds its conflicts.
 
     Parameters
     ----------
     magnitudes : float64 [rows, columns]
-        Absolute weights; no column is all zero.
+        Absolute weights. No column is all zero.
     alpha : int
         Most columns of a group.
     conflicts : int
@@ -163,7 +163,7 @@ def matched_groups(
     passes : int
         Weights that a group keeps in each row.
     count : int
-        Number of groups; at least columns / alpha.
+        Number of groups, at least columns / alpha.
     """
     packer = _Packer(magnitudes, conflicts, passes)
     columns = np.full(alpha * count, packer.columns)
@@ -183,9 +183,9 @@ def improved_groups(
     conflicts: int,
     passes: int,
 ) -> list[NDArray[np.intp]]:
-    """The same number of groups or fewer, none with more conflicts than allowed, less mass lost.
+    """At most as many groups, none with more conflicts than allowed, that lose less mass.
 
-    Parameters are those of :func:`matched_groups`; ``groups`` keep to ``conflicts``.
+    Parameters are those of :func:`matched_groups`, and ``groups`` keep to ``conflicts``.
     """
     packer = _Packer(magnitudes, conflicts, passes)
     slots = np.full((alpha, len(groups)), packer.columns)

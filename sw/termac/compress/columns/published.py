@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["published_groups"]
 
 SECTION = 256
-"""Columns that are packed together; a group never crosses a section's border."""
+"""Columns that are packed together. A group never crosses a section's border."""
 
 
 def published_groups(

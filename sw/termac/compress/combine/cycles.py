@@ -73,8 +73,8 @@ def find_budget(
     worth : of the weights
     config : Config
     cycles : of the whole program
-    passes : of every layer, instead; layers that a mapping leaves out stay dense
-    grouping : formats and channel orders to keep to; found if not given
+    passes : of every layer, instead. Layers that a mapping leaves out stay dense.
+    grouping : formats and channel orders to keep to. By default they are searched.
 
     Raises
     ------

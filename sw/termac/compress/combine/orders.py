@@ -112,7 +112,7 @@ class Reader:
         count = len(selects.words) * selects.banks
         groups = selects.groups + count * np.arange(views)[:, None]
         sizes = np.bincount(groups.ravel(), minlength=views * count)
-        # Members of every group; places that are left point at a weight of no worth.
+        # Members of every group. Places that are left point at a weight of no worth.
         self._members = np.full((views * count, sizes.max()), weights)
         order = np.argsort(groups.ravel(), kind="stable")
         start = np.cumsum(sizes) - sizes

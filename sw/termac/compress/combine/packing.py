@@ -124,8 +124,8 @@ def share_cycles(
 
     The error of a layer is taken as the square of the share of worth that it loses, times the root
     of its sensitivity (1 if none is given, see
-    :func:`termac.compress.combine.sensitivity.measure_sensitivity`): training makes good most of
-    what sets sensitive layers apart. What the first layer loses no other layer can restore, so
+    :func:`termac.compress.combine.sensitivity.measure_sensitivity`): training compensates most
+    of what sets sensitive layers apart. What the first layer loses no other layer can restore, so
     its errors count more. Dynamic programming over the cycles, in steps of 1/20,000 of the budget.
     One pass each, which may already take more than the budget, is the least.
     """

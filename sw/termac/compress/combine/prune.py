@@ -1,7 +1,7 @@
 """Column combining of a trained network without training: ``termac pack --combine``.
 
-Layers are pruned one after the other, in the order in which they run. Each keeps the weights that
-add the most to its output, and those are fitted anew to what the dense layer answers.
+Layers are pruned one after the other, in execution order. Each keeps the weights that
+add the most to its output, and those are fitted again to what the dense layer answers.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CombinedNetwork:
     ----------
     graph : FloatGraph
     grouping : formats to compile it with
-    layers : in the order in which they run
+    layers : in execution order
     """
 
     graph: FloatGraph
@@ -97,7 +97,7 @@ def combine_network(
     ----------
     graph : FloatGraph
     samples : [N, *input_layout]
-        Calibration inputs in the model's own layout; the first 128 are used.
+        Calibration inputs in the model's own layout. The first 128 are used.
     config : Config
     selects : 1..lanes, or "auto"
         Weights of a combined column that a row may use, on average over the words of a layer.
@@ -105,7 +105,7 @@ def combine_network(
     max_loss : float
         Bound of the squared error of a layer's output over its variance.
     grouping : Grouping, optional
-        Formats and channel orders to keep to; found if not given.
+        Formats and channel orders to keep to. By default they are searched.
     progress : called with (steps done, steps, what)
 
     Raises
@@ -167,7 +167,7 @@ def _group(
 
 
 def _passes(packing: Packing, selects: int) -> int:
-    """Passes that give every word so many selects on average."""
+    """Passes that give every word this number of selects on average."""
     words = len(packing.selects.words) / packing.selects.phases
     wanted = int(np.ceil(selects * words / packing.layout.config.segments))
     return min(max(1, wanted), packing.dense_passes)
@@ -194,7 +194,7 @@ def _prune(
         return mask, weights, biases, seen.error(weights, biases)
 
     if selects == "auto":
-        low, high = 1, packing.dense_passes  # the fewest within the bound; dense always is
+        low, high = 1, packing.dense_passes  # the fewest within the bound, in which dense always is
         best = fitted(high)
         while low < high:
             middle = (low + high) // 2

@@ -1,7 +1,7 @@
 """What the lanes of a layer can hold: groups of weights that share selects, and who keeps them.
 
 A *slot* reads one word and lets every row pick one weight of each of the word's banks. So a filter
-may keep as many weights of a bank of a word as the word has slots; slots fill passes of S. Where
+may keep as many weights of a bank of a word as the word has slots. Slots fill passes of S. Where
 several pixels share a word, a weight appears in one row per output pixel, each with a view of its
 own, and needs room in all of them.
 """
@@ -98,8 +98,7 @@ class Selects:
         Parameters
         ----------
         worth : [filters, weights], never negative
-        limits : slots per word, int [words] or [candidates, words]; the result then has one mask
-            per candidate
+        limits : slots per word, int [words], or [candidates, words] for one mask per candidate
         """
         limits = np.asarray(limits)
         many = np.atleast_2d(limits)

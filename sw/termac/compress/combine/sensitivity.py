@@ -1,4 +1,4 @@
-"""How much the output of a network minds what one of its layers loses."""
+"""How much the output of a network depends on what one of its layers loses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measure_sensitivity(
     Parameters
     ----------
     graph : FloatGraph
-    samples : [N, *input_layout], in the model's own layout; the first 96 are used
+    samples : [N, *input_layout], in the model's own layout, of which the first 96 are used
     packings : of all convolutions
     progress : called with (layers done, layers, name)
     """

@@ -32,7 +32,7 @@ class Allowance:
     Parameters
     ----------
     weights : terms of a group of weights, 1..16
-    data : largest terms of every activation, 1..4; 0: whole activations
+    data : largest terms of every activation, 1..4, or 0 for whole activations
     """
 
     weights: int

@@ -59,7 +59,7 @@ class Rounding:
 
     @cached_property
     def moments(self) -> NDArray[np.float64]:
-        """Damped covariance of the inputs, [weights, weights]; the bias takes care of the mean."""
+        """Damped covariance of the inputs, [weights, weights]. The bias corrects the mean."""
         mean = self.seen.moments[-1, :-1]
         result = self.seen.moments[:-1, :-1] - np.outer(mean, mean)
         share = max(DAMPING, len(result) / (len(result) + self.seen.pixels))
@@ -77,7 +77,7 @@ class Rounding:
 
     @cached_property
     def _order(self) -> list[NDArray[np.int64]]:
-        """Groups that read the strongest inputs first: later ones make good what they lose."""
+        """Groups with the strongest inputs first: later ones compensate what they lose."""
         power = self.moments.diagonal()
         return sorted(self.groups, key=lambda group: -power[group].sum())
 
@@ -115,7 +115,7 @@ class Rounding:
     def improve(
         self, values: NDArray[np.int64], units: NDArray[np.float64], slots: Slots
     ) -> NDArray[np.int64]:
-        """Choose every group again, given all others; never worse."""
+        """Choose every group again, given all others. The result is never worse."""
         result = values.copy()
         wanted = self.wanted / units[:, None]
         slope = (result - wanted) @ self.moments

@@ -67,7 +67,7 @@ class LayerFit:
     given : int8 NHWC, its input as the layers before it deliver it
     ideal : float32 NHWC, its input in floating point
     lanes : weights of a group
-    shared : groups share the powers of a pass; else every term has its own
+    shared : groups share the powers of a pass, otherwise every term has its own
     encoding : of activations
     """
 

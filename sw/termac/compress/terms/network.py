@@ -1,6 +1,6 @@
 """A trained network in terms, without training: ``termac pack --terms``.
 
-Layers follow each other in the order in which they run. Each reads what the layers before it really
+Layers follow in execution order. Each reads what the layers before it really
 deliver, and its weights are rounded to what the slots of a pass hold so that its answers stay those
 of the float model as nearly as possible.
 """
@@ -34,7 +34,7 @@ SAMPLES = 256
 
 @dataclass(frozen=True, eq=False)
 class TermNetwork:
-    """An integer graph whose weights are few terms, and its layers in the order in which they run.
+    """An integer graph whose weights are few terms, and its layers in execution order.
 
     Parameters
     ----------
@@ -70,16 +70,16 @@ def fit_terms(
     Parameters
     ----------
     model : FloatGraph
-    graph : the same, quantized; stays as it is, and its tensors remain
+    graph : the quantized form of ``model``, not changed, whose tensors the result keeps
     samples : [N, *input_layout]
-        Calibration inputs in the model's own layout; the first 256 are used.
+        Calibration inputs in the model's own layout. The first 256 are used.
     lanes : weights of a group, neighbouring input channels of one tap
-    allowance : terms of a layer; "auto": the fewest that keep its output error within ``max_loss``
-    shared : all groups share the powers of a pass (``term`` cells, whole activations); else every
-        term has its own, and activations are limited too (``term_pair``)
+    allowance : terms of a layer, "auto" for the fewest with an output error within ``max_loss``
+    shared : all groups share the powers of a pass (``term`` cells, whole activations). Otherwise
+        every term has its own, and activations are limited too (``term_pair``)
     max_loss : bound of the squared error of a layer's output over its variance
     encoding : of activations, ``"naf"`` or ``"hese"``
-    more : terms of the first and of depthwise convolutions; None: as all others
+    more : terms of the first and of depthwise convolutions, None for the terms of all others
     progress : called with (layers done, layers, name)
 
     Raises

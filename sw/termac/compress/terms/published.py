@@ -1,7 +1,8 @@
 """The published scheme on an integer graph: the largest terms stay, the others are dropped.
 
 H. T. Kung, B. McDanel, S. Q. Zhang, "Term Quantization: Furthering Quantization at Run Time on
-Quantized DNNs", SC 2020, section 3. Needs no data; :mod:`termac.compress.terms.network` loses less.
+Quantized DNNs", SC 2020, section 3. It needs no data.
+:mod:`termac.compress.terms.network` loses less.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ def limit_terms(
 
     Parameters
     ----------
-    graph : integer graph; stays as it is
+    graph : integer graph, not changed
     group : weights of a group, the lanes of the array
     budget : terms that a group of weights keeps, 1..16
-    data_terms : terms that an activation keeps, 1..4; 0: whole activations
+    data_terms : terms that an activation keeps, 1..4, or 0 for whole activations
     encoding : of activations, ``"naf"`` or ``"hese"``
-    more : terms of the first and of depthwise convolutions; None: as all others
+    more : terms of the first and of depthwise convolutions, None for the terms of all others
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Matching pursuit of weights by terms: the largest first, each where it helps most.
 
-S. Mallat, Z. Zhang, "Matching Pursuits With Time-Frequency Dictionaries", 1993, section III; the
+S. Mallat, Z. Zhang, "Matching Pursuits With Time-Frequency Dictionaries", 1993, section III. The
 dictionary is the signed powers of two of every lane. Real weights are pursued as they are, which
 leaves less than rounding them to integers first and dropping terms then.
 """
@@ -21,7 +21,7 @@ __all__ = ["Slots", "approach", "pursue", "settle"]
 SWEEPS = 2
 """How often every term is exchanged for a better one, where lanes are not independent."""
 REACH = 192.0
-"""Targets are clipped here; then no sum of terms comes near the limit."""
+"""Targets are clipped here, so that no sum of terms comes near the limit."""
 
 Slots = int | tuple[int, ...]
 """Terms of a group: how many, each with an exponent of its own, or the exponents of its slots."""
@@ -39,7 +39,7 @@ def pursue(
     targets : [n, lanes]
     slots : terms of a group
     metric : [lanes, lanes], optional
-        What an error costs, ``error @ metric @ error``; the unit matrix if not given.
+        What an error costs, ``error @ metric @ error``. The unit matrix by default.
     """
     if metric is None:
         return settle(approach(targets, slots), slots)
@@ -68,7 +68,7 @@ def approach(targets: NDArray[np.float64], slots: Slots) -> NDArray[np.int64]:
 def settle(values: NDArray[np.integer], slots: Slots) -> NDArray[np.int64]:
     """Nearby integers that :func:`termac.terms.slots.fill` holds exactly, int64 [n, lanes].
 
-    What it makes of a group is filled again until nothing changes; seldom more than twice.
+    What it makes of a group is filled again until nothing changes, rarely more than twice.
     """
     result = np.asarray(values, np.int64)
     if isinstance(slots, int):
@@ -108,7 +108,7 @@ def _total(terms: NDArray[np.float64], lanes: NDArray[np.int64], width: int) -> 
 def _pursue(
     targets: NDArray[np.float64], slots: Slots
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Terms and their lanes [n, slots]; the largest rest gains most from any term."""
+    """Terms and their lanes [n, slots]. A term goes where most is left: there any gains most."""
     rest, rows = targets.copy(), np.arange(len(targets))
     exponents = _exponents(slots)
     terms = np.zeros((len(rest), len(exponents)))

@@ -23,7 +23,7 @@ GROUPS = 192
 def schedules(
     weights: NDArray[np.float64], groups: list[NDArray[np.int64]], beats: int, count: int
 ) -> list[tuple[int, ...]]:
-    """The best schedules of so many beats for a layer, best first.
+    """The best schedules of a number of beats for a layer, best first.
 
     They leave the least squared error with one step for all filters, whose weights are scaled to
     the same root mean square.
@@ -59,7 +59,7 @@ def schedules(
 
 
 def unit_choices(weights: NDArray[np.float64], slots: Slots) -> NDArray[np.float64]:
-    """Steps to try for every filter, float64 [choices, filters]; 0 where all weights are zero."""
+    """Steps to try for every filter, float64 [choices, filters]. 0 where all weights are zero."""
     if isinstance(slots, int):
         return np.abs(weights).max(axis=1, initial=0) / HEIGHTS[:, None]
     scale = np.sqrt(np.square(weights).mean(axis=1))
