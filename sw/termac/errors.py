@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "CapacityError",
     "ConfigError",
@@ -12,6 +15,7 @@ __all__ = [
     "MismatchError",
     "ModelError",
     "TermacError",
+    "did_you_mean",
     "printable",
 ]
 
@@ -50,6 +54,13 @@ class DeviceError(TermacError):
 
 class MismatchError(TermacError):
     """Device and golden model disagree; names layer, tile, channel, pixel and values."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``" (did you mean 'x'?)"`` if a known name is close to what was given, else ``""``."""
+    by_lower = {entry.lower(): entry for entry in known}
+    found = get_close_matches(name.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[found[0]]!r}?)" if found else ""
 
 
 def printable(text: str, *, lines: bool = False) -> str:

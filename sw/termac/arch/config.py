@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from termac.arch.cells import CELLS, Traits
 from termac.arch.layout import Layout
-from termac.errors import ConfigError
+from termac.errors import ConfigError, did_you_mean
 
 __all__ = ["Config", "load_config", "preset_names"]
 
@@ -74,69 +76,12 @@ class Config:
     tap_depth: int
 
     def __post_init__(self) -> None:
-        def check(good: bool, key: str, rule: str) -> None:
-            if not good:
+        for rule in (*_NUMBERS, *_RULES):
+            if not rule.holds(self):
                 raise ConfigError(
-                    f"config {self.name!r}: {key} must be {rule}, not {getattr(self, key)!r}"
+                    f"config {self.name!r}: {rule.key} must be {rule.text.format(c=self)}, "
+                    f"not {getattr(self, rule.key)!r}"
                 )
-
-        for field in fields(self):
-            if field.type == "int":
-                value = getattr(self, field.name)
-                check(
-                    isinstance(value, int) and not isinstance(value, bool) and value > 0,
-                    field.name,
-                    "a positive integer",
-                )
-        check(self.cell in CELLS, "cell", "one of " + ", ".join(map(repr, CELLS)))
-        check(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
-        check(self.segments in (4, 8), "segments", "4 or 8")
-        check(
-            self.shared_rows in (1, 2, 4, 8) and self.shared_rows <= self.segments,
-            "shared_rows",
-            f"1, 2, 4 or 8, and at most segments={self.segments}",
-        )
-        check(self.rows % self.segments == 0, "rows", f"a multiple of segments={self.segments}")
-        check(
-            self.columns % self.segments == 0, "columns", f"a multiple of segments={self.segments}"
-        )
-        check(self.rows <= 256, "rows", "at most 256")
-        check(self.columns <= 128, "columns", "at most 128")
-        check(
-            self.word_bytes % self.segments == 0,
-            "lanes",
-            f"such that lanes*columns/segments (now {self.word_bytes} bytes, a memory word) "
-            f"is a multiple of segments={self.segments}",
-        )
-        check(
-            self.word_bytes % self.rows == 0 or self.rows % self.word_bytes == 0,
-            "rows",
-            f"a multiple or a divisor of the {self.word_bytes} bytes of a memory word "
-            "(lanes*columns/segments)",
-        )
-        writes = self.words_per_tile * self.lanes // self.unit
-        check(
-            writes <= self.segments,
-            "rows",
-            f"such that a byte bank is written at most segments={self.segments} times a vector "
-            f"(now {writes}: {self.words_per_tile} words of {self.lanes} lanes, {self.unit} bytes "
-            "a write)",
-        )
-        for key, limit in (
-            ("activation_depth", 1 << 16),
-            ("weight_depth", 1 << 20),
-            ("parameter_depth", 1 << 16),
-            ("accumulator_depth", 1 << 10),
-            ("program_depth", 1 << 16),
-            ("tap_depth", 1 << 16),
-        ):
-            check(getattr(self, key) <= limit, key, f"at most {limit}")
-        check(self.weight_depth >= self.columns, "weight_depth", "at least one tile (columns)")
-        check(self.tap_depth >= self.segments, "tap_depth", "at least one pass (segments)")
-        check(self.activation_depth >= 2, "activation_depth", "at least 2")
-        check(self.accumulator_depth >= 2, "accumulator_depth", "at least 2")
-        check(self.parameter_depth >= self.segments, "parameter_depth", "at least segments")
-        check(self.program_depth >= 64, "program_depth", "at least 64")
 
     @property
     def kind(self) -> Traits:
@@ -208,6 +153,11 @@ class Config:
         return max(1, self.word_bytes // self.rows)
 
     @property
+    def bank_writes(self) -> int:
+        """Writes of :attr:`unit` bytes into one byte bank while one vector leaves the drains."""
+        return self.words_per_tile * self.lanes // self.unit
+
+    @property
     def cells(self) -> int:
         return self.rows * self.columns
 
@@ -222,6 +172,78 @@ class Config:
     def hash32(self) -> int:
         """First 32 bits of the digest: the CONFIG_HASH register."""
         return int(self.digest[:8], 16)
+
+
+class _Rule(NamedTuple):
+    """What a key must be; ``text`` may quote the configuration as ``c``."""
+
+    key: str
+    text: str
+    holds: Callable[[Config], bool]
+
+
+def _positive(key: str) -> Callable[[Config], bool]:
+    def holds(c: Config) -> bool:
+        value = getattr(c, key)
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+    return holds
+
+
+def _at_most(key: str, limit: int) -> _Rule:
+    return _Rule(key, f"at most {limit}", lambda c: getattr(c, key) <= limit)
+
+
+_NUMBERS = [
+    _Rule(field.name, "a positive integer", _positive(field.name))
+    for field in fields(Config)
+    if field.type == "int"
+]
+
+# In this order: later rules count on earlier ones.
+_RULES = (
+    _Rule("cell", "one of " + ", ".join(map(repr, CELLS)), lambda c: c.cell in list(CELLS)),
+    _Rule("lanes", "1, 2, 4, 8 or 16", lambda c: c.lanes in (1, 2, 4, 8, 16)),
+    _Rule("segments", "4 or 8", lambda c: c.segments in (4, 8)),
+    _Rule(
+        "shared_rows", "1, 2, 4 or 8, and at most segments={c.segments}",
+        lambda c: c.shared_rows in (1, 2, 4, 8) and c.shared_rows <= c.segments,
+    ),
+    _Rule("rows", "a multiple of segments={c.segments}", lambda c: c.rows % c.segments == 0),
+    _Rule("columns", "a multiple of segments={c.segments}", lambda c: c.columns % c.segments == 0),
+    _at_most("rows", 256),
+    _at_most("columns", 128),
+    _Rule(
+        "lanes",
+        "such that lanes*columns/segments (now {c.word_bytes} bytes, a memory word) is a multiple "
+        "of segments={c.segments}",
+        lambda c: c.word_bytes % c.segments == 0,
+    ),
+    _Rule(
+        "rows",
+        "a multiple or a divisor of the {c.word_bytes} bytes of a memory word "
+        "(lanes*columns/segments)",
+        lambda c: c.word_bytes % c.rows == 0 or c.rows % c.word_bytes == 0,
+    ),
+    _Rule(
+        "rows",
+        "such that a byte bank is written at most segments={c.segments} times a vector (now "
+        "{c.bank_writes}: {c.words_per_tile} words of {c.lanes} lanes, {c.unit} bytes a write)",
+        lambda c: c.bank_writes <= c.segments,
+    ),
+    _at_most("activation_depth", 1 << 16),
+    _at_most("weight_depth", 1 << 20),
+    _at_most("parameter_depth", 1 << 16),
+    _at_most("accumulator_depth", 1 << 10),
+    _at_most("program_depth", 1 << 16),
+    _at_most("tap_depth", 1 << 16),
+    _Rule("weight_depth", "at least one tile (columns)", lambda c: c.weight_depth >= c.columns),
+    _Rule("tap_depth", "at least one pass (segments)", lambda c: c.tap_depth >= c.segments),
+    _Rule("activation_depth", "at least 2", lambda c: c.activation_depth >= 2),
+    _Rule("accumulator_depth", "at least 2", lambda c: c.accumulator_depth >= 2),
+    _Rule("parameter_depth", "at least segments", lambda c: c.parameter_depth >= c.segments),
+    _Rule("program_depth", "at least 64", lambda c: c.program_depth >= 64),
+)  # fmt: skip
 
 
 def preset_names() -> list[str]:
@@ -246,7 +268,8 @@ def load_config(name: str | Path) -> Config:
         path = Path(name)
         if not path.is_file():
             raise ConfigError(
-                f"no preset and no file named {text_name!r}; presets: {', '.join(preset_names())}"
+                f"no preset and no file named {text_name!r}"
+                f"{did_you_mean(text_name, preset_names())}; presets: {', '.join(preset_names())}"
             )
         try:
             if path.stat().st_size > LARGEST_FILE:
@@ -265,11 +288,14 @@ def load_config(name: str | Path) -> Config:
     known = {field.name: field for field in fields(Config)}
     for key in values:
         if key not in known:
-            raise ConfigError(f"{text_name}: unknown key {key!r}; known: {', '.join(known)}")
+            raise ConfigError(
+                f"{text_name}: unknown key {key!r}{did_you_mean(key, known)}; "
+                f"known: {', '.join(known)}"
+            )
     values.setdefault("name", where)
     missing = [
-        key for key in ("rows", "columns", "lanes", "activation_depth", "weight_depth",
-                        "parameter_depth", "program_depth", "tap_depth") if key not in values
+        field.name for field in known.values()
+        if field.default is MISSING and field.name not in values
     ]  # fmt: skip
     if missing:
         raise ConfigError(f"{text_name}: missing key {missing[0]!r}")
