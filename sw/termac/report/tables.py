@@ -13,6 +13,7 @@ from rich.table import Table
 
 from termac.arch import Config
 from termac.image import Image
+from termac.image.summary import memory_rows
 
 __all__ = [
     "combining_table",
@@ -193,20 +194,12 @@ def terms_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def memories_table(image: Image) -> Table:
     """How full every memory is."""
-    config = image.config
-    stored = [image.input, *(layer.storage for layer in image.layers)]
-    uses = (
-        ("activations", max(s.base + s.words for s in stored), config.activation_depth),
-        ("weights", len(image.cells) * config.columns, config.weight_depth),
-        ("parameters", len(image.parameters["bias"]), config.parameter_depth),
-        ("program", len(image.program), config.program_depth),
-        ("taps", len(image.taps), config.tap_depth),
-    )
     table = _table(
         "Memories", [("memory", False), ("used", True), ("words", True), ("share", True)]
     )
-    for name, used, depth in uses:
-        table.add_row(name, f"{used:,}", f"{depth:,}", f"{used / depth:.0%}")
+    for row in memory_rows(image):
+        used, words = row["used"], row["words"]
+        table.add_row(row["memory"], f"{used:,}", f"{words:,}", f"{used / words:.0%}")
     return table
 
 
