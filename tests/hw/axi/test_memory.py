@@ -116,7 +116,9 @@ def test_packed_arrays_arrive(config, stall):
             *memory_map.pack_program(program, 5),
             *memory_map.pack_taps(taps),
             *memory_map.pack_weights(weights, 3),
-            *memory_map.pack_parameters(bias, multiplier, shift, 1),
+            *memory_map.pack_parameters(
+                {"bias": bias, "multiplier": multiplier, "shift": shift}, 1
+            ),
             *memory_map.pack_activations(data, 2),
         ]
         writes = [write for block in blocks for write in write_block(master, block, rng)]
