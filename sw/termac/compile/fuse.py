@@ -6,17 +6,21 @@ over a pooling window. Nodes without weights become convolutions with an identit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ModelError
 from termac.graph import Add, AvgPool, Conv, Graph, MaxPool, Node, Shortcut, Tensor, Terms
+from termac.graph.node import table_entry
 
-__all__ = ["Layer", "Linear", "Residual", "fuse"]
+__all__ = ["JOINS", "LAYERS", "Join", "Layer", "Linear", "Residual", "fuse"]
+
+TASK = "the compiler (LAYERS in termac.compile.fuse)"
 
 IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 2, 1 << 30  # 2 * 2**30 = 2**31: exactly one
 
@@ -192,34 +196,25 @@ def _shortcut(graph: Graph, node: Shortcut) -> Layer:
     )
 
 
-def _linear(graph: Graph, node: Node) -> Layer | None:
-    """The node as a layer that an addition may join; None if it is none."""
-    if isinstance(node, Conv):
-        return _convolution(graph, node)
-    if isinstance(node, AvgPool):
-        return _average(graph, node)
-    if isinstance(node, Shortcut):
-        return _shortcut(graph, node)
-    return None
+def _preferred(graph: Graph, names: Iterable[str]) -> str:
+    """Operand of an addition whose layer the sum joins: the latest convolution, if there is one."""
+    order = {node.name: index for index, node in enumerate(graph.nodes)}
+    convolutions = {node.name for node in graph.nodes if isinstance(node, Conv)}
+    return max(names, key=lambda name: (name in convolutions, order.get(name, -1)))
 
 
-def _add(graph: Graph, node: Add, fusable: set[str]) -> Layer:
-    """The addition joins the convolution of one operand, or an identity of one operand."""
-    order = {other.name: place for place, other in enumerate(graph.nodes)}
+def _addition(graph: Graph, node: Add) -> Layer:
+    """An identity of one operand, to which the other is added."""
+    own = _preferred(graph, node.inputs)
+    source = graph.tensors[own]
+    linear = _identity(source, source, name=node.name)
+    return _sum(graph, Layer(name=own, nodes=(), input=own, linear=linear), node)
 
-    def preference(name: str) -> tuple[bool, bool, int]:
-        producer = next((n for n in graph.nodes if n.name == name), None)
-        return name in fusable, isinstance(producer, Conv), order.get(name, -1)
 
-    swapped = preference(node.second) > preference(node.first)
-    own, other = (node.second, node.first) if swapped else (node.first, node.second)
-    if own in fusable:
-        layer = _linear(graph, graph.node(own))
-    else:
-        source = graph.tensors[own]
-        linear = _identity(source, source, name=node.name)
-        layer = Layer(name=own, nodes=(), input=own, linear=linear)
-    assert layer is not None
+def _sum(graph: Graph, layer: Layer, node: Add) -> Layer:
+    """The layer of one operand, to which the other is added."""
+    swapped = layer.name != node.first
+    other = node.first if swapped else node.second
     return replace(
         layer,
         name=node.name,
@@ -228,51 +223,97 @@ def _add(graph: Graph, node: Add, fusable: set[str]) -> Layer:
     )
 
 
-def fuse(graph: Graph, *, join_pool: Callable[[Layer, Layer, Layer], bool]) -> list[Layer]:
-    """Layers of a graph in the order in which they run.
+def _pooled(graph: Graph, layer: Layer, node: MaxPool) -> Layer | None:
+    """The layer of a convolution with the maximum over its outputs."""
+    if any(node.padding):
+        return None
+    return replace(
+        layer,
+        name=node.name,
+        nodes=(*layer.nodes, node.name),
+        pool=node.kernel,
+        pool_stride=node.stride,
+    )
+
+
+LAYERS: dict[type[Node], Callable[[Graph, Any], Layer]] = {
+    Add: _addition,
+    AvgPool: _average,
+    Conv: _convolution,
+    MaxPool: _maximum,
+    Shortcut: _shortcut,
+}
+"""By operator: the layer that computes a node on its own."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """How the only reader of a tensor becomes part of the layer that writes the tensor.
+
+    Parameters
+    ----------
+    make : called with the graph, the layer and the reader, gives one layer for both, or None
+    compare : whether one layer may be slower than two, so that the cycles must be compared
+    """
+
+    make: Callable[[Graph, Layer, Any], Layer | None]
+    compare: bool = False
+
+
+JOINS: dict[tuple[type[Node], type[Node]], Join] = {
+    (AvgPool, Add): Join(_sum),
+    (Conv, Add): Join(_sum),
+    (Conv, MaxPool): Join(_pooled, compare=True),
+    (Shortcut, Add): Join(_sum),
+}
+"""By operators of writer and reader; other pairs stay layers of their own."""
+
+
+def fuse(graph: Graph, *, is_faster: Callable[[Layer, Layer, Layer], bool]) -> list[Layer]:
+    """Layers of a graph in execution order.
 
     Parameters
     ----------
     graph : Graph
-    join_pool : called with (convolution, pool, both in one); whether to take the one
-    """
-    fusable: set[str] = set()
-    pooled: dict[str, Layer] = {}  # by name of the pool
-    absorbed: set[str] = set()  # convolutions in there
-    for node in graph.nodes:
-        consumers = graph.consumers(node.name)
-        if len(consumers) != 1 or node.name == graph.output:
-            continue
-        consumer = consumers[0]
-        if isinstance(consumer, Add) and isinstance(node, Conv | AvgPool | Shortcut):
-            if consumer.first != consumer.second:
-                fusable.add(node.name)
-        elif isinstance(consumer, MaxPool) and isinstance(node, Conv):
-            convolution, pool = _convolution(graph, node), _maximum(graph, consumer)
-            both = replace(
-                convolution,
-                name=consumer.name,
-                nodes=(node.name, consumer.name),
-                pool=pool.pool,
-                pool_stride=pool.pool_stride,
-            )
-            if not any(consumer.padding) and join_pool(convolution, pool, both):
-                pooled[consumer.name] = both
-                absorbed.add(node.name)
+    is_faster : called with (first layer, second layer, both in one); whether to take the one
 
-    layers: dict[str, Layer] = {}
+    Raises
+    ------
+    ModelError
+        If the compiler does not know an operator, or a bias exceeds 32 bits.
+    """
+    layers: dict[str, Layer] = {}  # by the tensor that they write
     for node in graph.nodes:
-        if node.name in absorbed:
-            continue
-        if isinstance(node, Add):
-            layer = _add(graph, node, fusable)
-            for name in layer.nodes[:-1]:  # computed here instead of where it stood
-                del layers[name]
-        elif isinstance(node, MaxPool):
-            layer = pooled.get(node.name) or _maximum(graph, node)
-        else:
-            own = _linear(graph, node)
-            assert own is not None
-            layer = own
+        layer = table_entry(LAYERS, node, TASK)(graph, node)
+        both = _joined(graph, node, layer, layers, is_faster)
+        if both is not None:  # computed here instead of where the first one stood
+            del layers[both[0]]
+            layer = both[1]
         layers[node.name] = layer
     return list(layers.values())
+
+
+def _joined(
+    graph: Graph,
+    node: Node,
+    own: Layer,
+    layers: Mapping[str, Layer],
+    is_faster: Callable[[Layer, Layer, Layer], bool],
+) -> tuple[str, Layer] | None:
+    """A tensor that a node reads and one layer for its writer and the node; None: no join."""
+    joins = {
+        name: join
+        for name in node.inputs
+        if name in layers
+        and node.inputs.count(name) == 1
+        and len(graph.consumers(name)) == 1
+        and name != graph.output
+        and (join := JOINS.get((type(graph.node(name)), type(node)))) is not None
+    }
+    if not joins:
+        return None
+    name = _preferred(graph, joins)
+    both = joins[name].make(graph, layers[name], node)
+    if both is None or (joins[name].compare and not is_faster(layers[name], own, both)):
+        return None
+    return name, both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from termac.compile.grouping import Grouping
 from termac.compile.plan import PlannedLayer, plan_layer
 from termac.compile.shortcuts import absorb_shortcuts
 from termac.errors import ModelError
-from termac.graph import Conv, Graph
+from termac.graph import Graph
 from termac.image.storage import Storage, plain_storage
 
 __all__ = ["Layout", "lay_out"]
@@ -66,7 +66,7 @@ def lay_out(
     """
     _check(graph)
 
-    def join_pool(convolution: Layer, pool: Layer, both: Layer) -> bool:
+    def is_faster(first: Layer, second: Layer, both: Layer) -> bool:
         plain = {name: plain_storage(t, config) for name, t in graph.tensors.items()}
 
         def cycles(layer: Layer) -> int:
@@ -74,10 +74,9 @@ def lay_out(
             assert plan is not None  # factor 1 always works
             return plan.cycles
 
-        apart = cycles(replace(convolution, name=pool.input)) + cycles(pool)
-        return cycles(both) <= apart
+        return cycles(both) <= cycles(first) + cycles(second)
 
-    layers = fuse(graph, join_pool=join_pool)
+    layers = fuse(graph, is_faster=is_faster)
     sets = tensor_sets(layers, graph)
     given = Grouping.on(config) if grouping is None else grouping
     by_set = _orders_by_set(graph, sets, given.orders)
@@ -112,10 +111,8 @@ def _check(graph: Graph) -> None:
     if graph.output == graph.input:
         raise ModelError(f"network {graph.name!r} has no layer: its output is its input")
     for node in graph.nodes:
-        kernel = getattr(node, "kernel", None)
-        if isinstance(node, Conv):
-            kernel = node.weights.shape[1:3]
-        if kernel is not None and max(kernel) > 128:
+        kernel = getattr(node, "kernel", (1, 1))  # of operators that have one
+        if max(kernel) > 128:
             raise ModelError(
                 f"node {node.name!r}: a window of {kernel[0]}x{kernel[1]} pixels is beyond the "
                 "128x128 that taps reach; pool in two steps"

@@ -77,7 +77,7 @@ class FloatNode(BaseNode):
     """A node of a :class:`~termac.graph.floating.FloatGraph`."""
 
     KEEPS_VALUES: ClassVar[bool] = False
-    """Whether every output value is an input value or zero.
+    """Whether every output value is an input value or zero; only of nodes with one input.
 
     Input and output then share scale, zero point and bits, and a ReLU may change places with the
     node.

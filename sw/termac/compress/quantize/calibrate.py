@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import InputError
-from termac.graph import FloatGraph, FloatMaxPool, FloatShortcut
+from termac.graph import FloatGraph
 
 __all__ = ["Range", "affine_parameters", "find_ranges", "sharing_roots"]
 
@@ -44,14 +44,11 @@ def affine_parameters(span: Range, bits: int) -> tuple[float, int]:
 def sharing_roots(graph: FloatGraph) -> dict[str, str]:
     """By tensor: the tensor whose scale and zero point it shares.
 
-    Maximum pooling and shortcuts keep the values of their input, so they share its scale.
+    Operators that keep the values of their input, such as maximum pooling, share its scale.
     """
     roots = {graph.input: graph.input}
     for node in graph.nodes:
-        if isinstance(node, (FloatMaxPool, FloatShortcut)):
-            roots[node.name] = roots[node.input]
-        else:
-            roots[node.name] = node.name
+        roots[node.name] = roots[node.inputs[0]] if node.KEEPS_VALUES else node.name
     return roots
 
 
@@ -76,8 +73,7 @@ def find_ranges(
     counted = [
         name
         for name in graph.shapes
-        if name == graph.output
-        or any(not isinstance(n, (FloatMaxPool, FloatShortcut)) for n in graph.consumers(name))
+        if name == graph.output or not all(node.KEEPS_VALUES for node in graph.consumers(name))
     ]
     low: dict[str, float] = dict.fromkeys(roots.values(), 0.0)
     high: dict[str, float] = dict.fromkeys(roots.values(), 0.0)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from termac.arch.cells import DATA_TERMS, TERMS
 from termac.compress.quantize.bias import bias_units
-from termac.compress.quantize.quantize import check_accumulators, multiplier_pair
+from termac.compress.quantize.operators import multiplier_pair
+from termac.compress.quantize.quantize import check_accumulators
 from termac.compress.refit import Observations
 from termac.compress.terms.allowance import Allowance
 from termac.compress.terms.compensate import Rounding, lane_groups

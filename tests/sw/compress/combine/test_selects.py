@@ -24,7 +24,7 @@ def convolution(rng, channels, filters, *, size=8, kernel=(3, 3), stride=(1, 1),
     if pool:
         build.max_pool(pool, pool)
     graph = build.graph()
-    (layer,) = fuse(graph, join_pool=lambda *layers: True)
+    (layer,) = fuse(graph, is_faster=lambda *layers: True)
     return graph, layer
 
 
