@@ -117,12 +117,12 @@ def pack(
     check_choices(config, combine=selects, terms=terms, encoding=encoding, max_loss=max_loss)
     samples = load_array(calibration, "calibration data")
 
-    from termac.frontend import load_onnx
+    from termac.frontend import load_model
     from termac.image import save_image
 
     with progress(f"Packing {model.name}") as advance:
         packed = pack_model(
-            load_onnx(model), config, samples, bits=bits, combine=selects, terms=terms,
+            load_model(model), config, samples, bits=bits, combine=selects, terms=terms,
             encoding=encoding, max_loss=max_loss, progress=advance,
         )  # fmt: skip
         if picture is not None:

@@ -16,7 +16,7 @@ from termac.device import Result
 from termac.device.compare import check_cycles, compare
 from termac.examples import MODELS, datasets
 from termac.flow.pack import pack
-from termac.frontend import load_onnx
+from termac.frontend import load_model
 from termac.generate import generate
 from termac.graph import golden
 from termac.image import Image, save_image
@@ -89,7 +89,7 @@ def run_demo(
     }
 
     with stage("Quantizing and packing the digits network"):
-        float_graph = load_onnx(MODELS / "digits.onnx")
+        float_graph = load_model(MODELS / "digits.onnx")
         packed = pack(float_graph, config, train.images[:CALIBRATION_SAMPLES])
         graph, image = packed.graph, packed.image
         save_image(image, files["image"])

@@ -1,6 +1,6 @@
 """Frontends: model files to float graphs."""
 
-from termac.frontend.load import load_onnx
+from termac.frontend.load import load_model, load_onnx, read_model
 from termac.graph import (
     FloatAdd,
     FloatAvgPool,
@@ -19,5 +19,7 @@ __all__ = [
     "FloatMaxPool",
     "FloatNode",
     "FloatShortcut",
+    "load_model",
     "load_onnx",
+    "read_model",
 ]

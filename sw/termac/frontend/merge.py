@@ -7,23 +7,22 @@ matrix, or a 1x1 average pool with ReLU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from termac.errors import ModelError
 from termac.graph import (
-    FloatAdd,
     FloatAvgPool,
     FloatConv,
     FloatGraph,
-    FloatMaxPool,
     FloatNode,
     FloatShortcut,
 )
-from termac.graph.node import BaseNode
+from termac.graph.node import BaseNode, FloatActivated
 from termac.graph.tensor import Shape
 
 __all__ = ["Affine", "RawNode", "Relu", "merge"]
@@ -31,7 +30,15 @@ __all__ = ["Affine", "RawNode", "Relu", "merge"]
 
 @dataclass(frozen=True, kw_only=True)
 class Affine(BaseNode):
-    """``y = x * scale + shift`` per channel, float64 [channels] each."""
+    """``y = x * scale + shift`` per channel.
+
+    Parameters
+    ----------
+    name : str
+        Also the name of the output tensor.
+    input : str
+    scale, shift : float64 [channels]
+    """
 
     input: str
     scale: NDArray[np.float64]
@@ -43,7 +50,15 @@ class Affine(BaseNode):
 
 @dataclass(frozen=True, kw_only=True)
 class Relu(BaseNode):
-    """``max(x, 0)``, also ``min(.., ceiling)`` unless that is None."""
+    """``max(x, 0)``, then ``min(.., ceiling)`` if there is a ceiling.
+
+    Parameters
+    ----------
+    name : str
+        Also the name of the output tensor.
+    input : str
+    ceiling : upper clamp, or None
+    """
 
     input: str
     ceiling: float | None
@@ -83,16 +98,10 @@ class _Merger:
 
     def take(self, node: RawNode) -> None:
         node = node.reading(*map(self._resolve, node.inputs))
-        if isinstance(node, Affine):
-            self._affine(node)
-        elif isinstance(node, Relu):
-            self._relu(node)
-        elif isinstance(node, FloatShortcut):
-            self._shortcut(node)
-        elif isinstance(node, FloatConv):
-            self._conv(node)
-        else:
-            self.done[node.name] = node
+        MERGES.get(type(node), _Merger.keep)(self, node)
+
+    def keep(self, node: RawNode) -> None:
+        self.done[node.name] = node
 
     def finish(self) -> FloatGraph:
         nodes: list[FloatNode] = []
@@ -124,7 +133,7 @@ class _Merger:
         self.renamed[gone] = into
         self.reads[into] = self.reads[gone]
 
-    def _affine(self, node: Affine) -> None:
+    def affine(self, node: Affine) -> None:
         source = self.done.get(node.input)
         alone = self.reads[node.input] == 1
         if isinstance(source, FloatConv) and not source.relu and alone:
@@ -139,7 +148,7 @@ class _Merger:
         else:
             self.done[node.name] = node
 
-    def _conv(self, node: FloatConv) -> None:
+    def conv(self, node: FloatConv) -> None:
         source = self.done.get(node.input)
         if (
             isinstance(source, Affine)
@@ -170,16 +179,16 @@ class _Merger:
         )
         return _with_weights(conv, weights, node.shift)
 
-    def _relu(self, node: Relu) -> None:
+    def relu(self, node: Relu) -> None:
         name = node.input
         source = self.done.get(name)
-        # max(., 0) commutes with the maximum and with added zeros
-        while isinstance(source, (FloatMaxPool, FloatShortcut)) and self.reads[name] == 1:
-            name = source.input
+        # max(., 0) commutes with whatever keeps values, such as the maximum and added zeros
+        while isinstance(source, FloatNode) and source.KEEPS_VALUES and self.reads[name] == 1:
+            name = source.inputs[0]
             source = self.done.get(name)
         if isinstance(source, Affine) and self.reads[name] == 1:
             source = self._diagonal(source)
-        if isinstance(source, (FloatConv, FloatAdd, FloatAvgPool)) and self.reads[name] == 1:
+        if isinstance(source, FloatActivated) and self.reads[name] == 1:
             ceilings = [c for c in (source.ceiling, node.ceiling) if c is not None]
             self.done[name] = replace(source, relu=True, ceiling=min(ceilings, default=None))
             self._absorb(node.name, node.input)
@@ -194,7 +203,7 @@ class _Merger:
             ceiling=node.ceiling,
         )
 
-    def _shortcut(self, node: FloatShortcut) -> None:
+    def shortcut(self, node: FloatShortcut) -> None:
         source = self.done.get(node.input)
         if isinstance(source, FloatShortcut) and self.reads[node.input] == 1:
             stride = (source.stride[0] * node.stride[0], source.stride[1] * node.stride[1])
@@ -204,6 +213,15 @@ class _Merger:
             self._absorb(node.name, source.name)
         else:
             self.done[node.name] = node
+
+
+MERGES: dict[type[BaseNode], Callable[[_Merger, Any], None]] = {
+    Affine: _Merger.affine,
+    FloatConv: _Merger.conv,
+    FloatShortcut: _Merger.shortcut,
+    Relu: _Merger.relu,
+}
+"""By operator: how a node is merged with what it reads. All others stay as they are."""
 
 
 def _with_weights(

@@ -26,8 +26,7 @@ from termac.compress.combine.cycles import find_budget
 from termac.compress.combine.packing import Packing
 from termac.compress.combine.worth import Worth
 from termac.errors import ConfigError, ModelError
-from termac.frontend.onnx.importer import Importer
-from termac.frontend.onnx.operators import OPERATIONS
+from termac.frontend import read_model
 from termac.graph import FloatConv, FloatGraph
 from termac.train.compact import compacted
 from termac.train.export import to_onnx
@@ -277,4 +276,4 @@ class Combiner:
 
 
 def _float_graph(model: nn.Module, shape: tuple[int, ...]) -> FloatGraph:
-    return Importer(to_onnx(model, shape), "model").run(OPERATIONS)
+    return read_model(to_onnx(model, shape))

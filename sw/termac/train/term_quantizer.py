@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from termac.errors import ConfigError, ModelError
-from termac.frontend.onnx.importer import Importer
-from termac.frontend.onnx.operators import OPERATIONS
+from termac.frontend import read_model
 from termac.graph import FloatConv, Terms
 from termac.terms.bounds import reason_against
 from termac.terms.budget import PROPERTY, TermBudget, write_budgets
@@ -205,7 +204,7 @@ def _windows(
     chosen = {name: modules[name] for name, budget in terms.items() if budget is not None}
     result = {n: m.kernel_size for n, m in chosen.items() if isinstance(m, nn.Conv2d)}
     if len(result) < len(chosen):
-        graph = Importer(to_onnx(model, shape), "model").run(OPERATIONS)
+        graph = read_model(to_onnx(model, shape))
         nodes = {node.name: node for node in graph.nodes if isinstance(node, FloatConv)}
         for name in chosen:
             if name not in result:

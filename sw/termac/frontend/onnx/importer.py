@@ -119,11 +119,22 @@ class Operation:
             self.fail(f"input must be N x channels x height x width, it is N x {dims}")
         return value, self.importer.shapes[value.tensor]
 
-    def emit(self, node: RawNode, shape: tuple[int, int, int], dims: tuple[int, ...]) -> None:
-        """Append a node; its tensor is the operation's first output."""
+    def emit(self, node: RawNode, dims: tuple[int, ...] | None = None) -> None:
+        """Append a node; its tensor is the operation's first output.
+
+        Parameters
+        ----------
+        node : whatever the operation becomes
+        dims : ONNX shape of the output without the batch axis, (channels, height, width) if None
+        """
+        try:
+            shape = node.output_shape(self.importer.shapes)
+        except ValueError as error:
+            self.fail(str(error))
         self.importer.nodes.append(node)
         self.importer.shapes[node.name] = shape
-        self.importer.values[self.node.output[0]] = Value(node.name, dims)
+        height, width, channels = shape
+        self.alias(Value(node.name, dims or (channels, height, width)))
 
     def alias(self, value: Value) -> None:
         """Let the operation's first output be an existing value."""
@@ -183,7 +194,7 @@ class Importer:
         Raises
         ------
         ModelError
-            As :func:`termac.frontend.load.load_onnx`.
+            If the model holds NaN or infinity, or something unsupported.
         """
         self._read_initializers()
         layout = self._read_input()

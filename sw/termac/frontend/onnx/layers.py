@@ -17,8 +17,8 @@ def _window(
     shape: tuple[int, int, int],
     kernel: tuple[int, int],
     extra: tuple[int, int, int, int] = (0, 0, 0, 0),
-) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
-    """(stride, padding, output size) of a Conv or pooling node; ``extra``: padding before it."""
+) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """(stride, padding) of a Conv or pooling node; ``extra``: padding before it."""
     strides = op.attributes.get("strides", [1, 1])
     dilations = op.attributes.get("dilations", [1, 1])
     if any(d != 1 for d in dilations):
@@ -58,7 +58,7 @@ def _window(
             f"kernel {kernel[0]}x{kernel[1]} does not fit the image of {shape[0]}x{shape[1]} pixels"
         )
     top, left, bottom, right = pads
-    return (strides[0], strides[1]), (top, left, bottom, right), (sizes[0], sizes[1])
+    return (strides[0], strides[1]), (top, left, bottom, right)
 
 
 def conv(op: Operation) -> None:
@@ -74,7 +74,7 @@ def conv(op: Operation) -> None:
     kernel = (weights.shape[2], weights.shape[3])
     if list(op.attributes.get("kernel_shape", kernel)) != list(kernel):
         op.fail(f"kernel_shape {op.attributes['kernel_shape']} differs from the weight's {kernel}")
-    stride, padding, size = _window(op, shape, kernel, value.padding)
+    stride, padding = _window(op, shape, kernel, value.padding)
     channels = weights.shape[0]
     bias = op.weights(2, "bias").reshape(-1) if op.has(2) else np.zeros(channels)
     if bias.shape != (channels,):
@@ -87,7 +87,7 @@ def conv(op: Operation) -> None:
         stride=stride,
         padding=padding,
     )
-    op.emit(node, (*size, channels), (channels, *size))
+    op.emit(node)
 
 
 def _linear(op: Operation, matrix: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
@@ -110,7 +110,7 @@ def _linear(op: Operation, matrix: NDArray[np.float64], bias: NDArray[np.float64
         stride=(1, 1),
         padding=(0, 0, 0, 0),
     )
-    op.emit(node, (1, 1, outputs), (outputs,))
+    op.emit(node, (outputs,))
 
 
 def gemm(op: Operation) -> None:
@@ -147,7 +147,7 @@ def pool(op: Operation) -> None:
     if len(kernel) != 2 or min(kernel) < 1:
         op.fail(f"kernel_shape {kernel} must be two positive numbers")
     kernel = (kernel[0], kernel[1])
-    stride, padding, size = _window(op, shape, kernel)
+    stride, padding = _window(op, shape, kernel)
     if any(p >= k for p, k in zip(padding, kernel * 2, strict=True)):
         op.fail(f"padding {list(padding)} must be smaller than the kernel {list(kernel)}")
     name = op.importer.node_name(op)
@@ -162,7 +162,7 @@ def pool(op: Operation) -> None:
         node = FloatAvgPool(
             name=name, input=value.tensor, kernel=kernel, stride=stride, padding=padding
         )
-    op.emit(node, (*size, shape[2]), (shape[2], *size))
+    op.emit(node)
 
 
 def _mean_or_max(op: Operation, dims: tuple[int, ...]) -> None:
@@ -175,7 +175,7 @@ def _mean_or_max(op: Operation, dims: tuple[int, ...]) -> None:
         stride=(1, 1),
         padding=(0, 0, 0, 0),
     )
-    op.emit(node, (1, 1, channels), (channels, *dims))
+    op.emit(node, (channels, *dims))
 
 
 def global_pool(op: Operation) -> None:

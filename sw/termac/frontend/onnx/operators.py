@@ -29,7 +29,7 @@ def _relu(op: Operation) -> None:
 def _emit_relu(op: Operation, ceiling: float | None) -> None:
     value = op.value(0)
     node = Relu(name=op.importer.node_name(op), input=value.tensor, ceiling=ceiling)
-    op.emit(node, op.importer.shapes[value.tensor], value.dims)
+    op.emit(node, value.dims)
 
 
 def _clip(op: Operation) -> None:
@@ -76,7 +76,7 @@ def _emit_affine(
         if array.shape != (channels,):
             op.fail(f"{what} has {array.size} values for {channels} channels")
     node = Affine(name=op.importer.node_name(op), input=value.tensor, scale=scale, shift=shift)
-    op.emit(node, shape, value.dims)
+    op.emit(node, value.dims)
 
 
 def _per_channel(op: Operation, index: int, value: Value) -> NDArray[np.float64]:
@@ -109,7 +109,7 @@ def _arithmetic(op: Operation) -> None:
         if shape != op.importer.shapes[second.tensor]:
             op.fail("operands were flattened from images of different shape")
         node = FloatAdd(name=op.importer.node_name(op), first=first.tensor, second=second.tensor)
-        op.emit(node, shape, first.dims)
+        op.emit(node, first.dims)
         return
     value = op.value(1 - constants[0])
     operand = _per_channel(op, constants[0], value)

@@ -122,11 +122,9 @@ def slice_(op: Operation) -> None:
 def _shortcut(
     op: Operation, value: Value, stride: tuple[int, int], before: int, after: int
 ) -> None:
-    height, width, channels = op.importer.shapes[value.tensor]
     if stride == (1, 1) and before == after == 0:
         op.alias(value)
         return
-    size = (-(-height // stride[0]), -(-width // stride[1]))
     node = FloatShortcut(
         name=op.importer.node_name(op),
         input=value.tensor,
@@ -134,8 +132,7 @@ def _shortcut(
         before=before,
         after=after,
     )
-    channels += before + after
-    op.emit(node, (*size, channels), (channels, *size))
+    op.emit(node)
 
 
 def pad(op: Operation) -> None:
