@@ -58,7 +58,7 @@ def demo(output: Path, images: int, reporter: Reporter) -> None:
             [str(guess) for guess in done.predictions],
             result.total_cycles,
         )
-        yield layers_table(image, cycles)
+        yield layers_table(image, simulated=cycles, simulated_total=int(result.total_cycles[0]))
         yield facts_table("Result", [
             ("float model", f"{done.float_accuracy:.2%} of {done.test_images} test images right"),
             ("integer model", f"{done.integer_accuracy:.2%} of the same images"),

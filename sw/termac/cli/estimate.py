@@ -53,7 +53,6 @@ def estimate(
         from termac.report.tables import layers_table
 
         yield layers_table(image)
-        yield f"{image.cycles:,} cycles a run, start and end of the program included"
         if picture is not None:
             yield f"Picture written to {picture}"
 

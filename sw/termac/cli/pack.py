@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -145,7 +146,16 @@ def _draw(packed: Packed, picture: Path) -> None:
 def _report(packed: Packed, output: Path, picture: Path | None, reporter: Reporter) -> None:
     from termac.image.summary import summary_rows
 
-    image = packed.image
+    image, found = packed.image, packed.quality
+    rows, quality = summary_rows(image), None
+    if found is not None:
+        for row in rows:
+            row["signal_to_noise_db"] = _finite(found.signal_to_noise[row["layer"]])
+        quality = {
+            "samples": found.samples,
+            "output_error": found.output_error,
+            "agreement": found.agreement,
+        }
     facts: dict[str, Any] = {
         "folder": output,
         "config": image.config.name,
@@ -153,7 +163,8 @@ def _report(packed: Packed, output: Path, picture: Path | None, reporter: Report
         "network": image.graph.name,
         "cycles": image.cycles,
         "macs": image.macs,
-        "layers": summary_rows(image),
+        "layers": rows,
+        "quality": quality,
         "combining": packed.combining_rows,
         "terms": packed.terms_rows,
         "notes": packed.notes,
@@ -162,9 +173,13 @@ def _report(packed: Packed, output: Path, picture: Path | None, reporter: Report
     def tables() -> Iterator[Any]:
         from termac.report.tables import combining_table, layers_table, memories_table, terms_table
 
-        yield layers_table(image)
+        yield layers_table(image, signal_to_noise=found.signal_to_noise if found else None)
         if packed.combined:
-            yield combining_table(facts["combining"])
+            yield combining_table(
+                facts["combining"],
+                dense_cycles=packed.dense_image.cycles,
+                cycles=image.cycles,
+            )
         if packed.termed:
             yield terms_table(facts["terms"])
         yield memories_table(image)
@@ -175,3 +190,8 @@ def _report(packed: Packed, output: Path, picture: Path | None, reporter: Report
         yield f"Image written to {output}"
 
     reporter.show(facts, tables)
+
+
+def _finite(value: float) -> float | None:
+    """What JSON can say of a ratio: nothing if it is infinite."""
+    return value if math.isfinite(value) else None

@@ -108,11 +108,12 @@ def simulate(
     save_array(output_path, y)
 
     simulated = result.cycles[0] if len(result.cycles) else None
+    total = int(result.total_cycles[0]) if len(result.total_cycles) else 0
 
     def tables() -> Iterator[Any]:
         from termac.report.tables import layers_table
 
-        yield layers_table(image, simulated)
+        yield layers_table(image, simulated=simulated, simulated_total=total)
         if check:
             yield f"All {len(image.layers)} layers of {len(x)} samples equal the golden model."
         yield f"{len(x)} outputs of shape {y.shape[1:]}, {y.dtype}, written to {output_path}"

@@ -123,7 +123,7 @@ def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
                 passes=passes,
                 weights=linear.weights.size,
                 nonzero=int(np.count_nonzero(linear.weights)),
-                columns=config.banks * max(sum(map(len, part.slots)) for part in plan.parts),
+                columns=config.banks * max(len(s) for part in plan.parts for s in part.slots),
                 dense_cycles=_dense_cycles(plan, layout),
                 density=filled / (passes * config.cells * holds.planes),
                 utilization=work / (cycles * config.cells),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -13,10 +14,11 @@ from termac.arch import Config
 from termac.compile import Grouping, compile_graph
 from termac.compress import quantize
 from termac.compress.combine.prune import CombinedLayer, CombinedNetwork, combine_network
+from termac.compress.quantize.quality import Quality, measure_quality
 from termac.compress.terms.allowance import MORE, Allowance, check_allowance, check_cell
 from termac.compress.terms.layer import TermLayer
 from termac.compress.terms.network import TermNetwork, fit_terms
-from termac.errors import ConfigError, InputError
+from termac.errors import CapacityError, ConfigError, InputError
 from termac.graph import FloatConv, FloatGraph, Graph
 from termac.image import Image, LayerInfo
 from termac.terms.budget import TermBudget, read_budgets
@@ -27,6 +29,9 @@ COMBINE_LOSS = 0.05
 """Bound of each layer's output error with ``combine="auto"``, if none is given."""
 TERMS_LOSS = 0.02
 """Bound of each layer's output error with ``terms="auto"``, if none is given."""
+
+ROOM = 1 << 20
+"""Words of each memory for a dense network that does not fit."""
 
 Progress = Callable[[int, int, str], None]
 _Model = TypeVar("_Model", FloatGraph, Graph)
@@ -45,6 +50,9 @@ class Packed:
         What was quantized: ``model``, pruned where columns combine.
     grouping : Grouping, optional
         What the formats of the image started from.
+    dense : the network in integers before columns combined or weights were rounded to terms
+        None: the same as ``graph``.
+    calibration : the samples that the network was calibrated with, None if it came in integers
     budgets : by layer, the integers and terms that the network was trained for
     combined : what column combining left of every convolution, in execution order
     termed : what rounding to terms left of every convolution, in execution order
@@ -54,6 +62,8 @@ class Packed:
     model: FloatGraph | None = None
     pruned: FloatGraph | None = None
     grouping: Grouping | None = None
+    dense: Graph | None = None
+    calibration: NDArray[np.generic] | None = None
     budgets: Mapping[str, TermBudget] = field(default_factory=dict)
     combined: list[CombinedLayer] = field(default_factory=list)
     termed: list[TermLayer] = field(default_factory=list)
@@ -72,18 +82,42 @@ class Packed:
         """The layer of the image that computes a node of the graph."""
         return next(layer for layer in self.image.layers if node in layer.nodes)
 
+    @cached_property
+    def quality(self) -> Quality | None:
+        """How near the integers come to the float model on the calibration data, layer by layer."""
+        if self.model is None or self.calibration is None:
+            return None
+        return measure_quality(self.model, self.graph, self.calibration)
+
+    @cached_property
+    def dense_image(self) -> Image:
+        """The network packed without combining: what combining is to be compared with.
+
+        Where it does not fit the configuration, memories are as large as they need to be.
+        """
+        if self.dense is None:
+            return self.image
+        config = self.image.config
+        try:
+            return compile_graph(self.dense, config)
+        except CapacityError:
+            roomy = replace(config, weight_depth=ROOM, program_depth=ROOM, tap_depth=ROOM)
+            return compile_graph(self.dense, roomy)
+
     @property
     def combining_rows(self) -> list[dict[str, Any]]:
-        """One record per combined convolution: what is left of it, cycles before and after."""
+        """One record per combined convolution: what is left of it, cycles without and with."""
         rows = []
         for combined in self.combined:
             layer = self.layer(combined.node)
+            dense = next(n for n in self.dense_image.layers if combined.node in n.nodes)
             rows.append(
                 {
+                    "layer": layer.name,
                     **combined.record(),
                     "combined_columns": layer.columns,
                     "packed_density": layer.density,
-                    "cycles_before": layer.dense_cycles,
+                    "dense_cycles": dense.cycles,
                     "cycles": layer.cycles,
                 }
             )
@@ -92,7 +126,11 @@ class Packed:
     @property
     def terms_rows(self) -> list[dict[str, Any]]:
         """One record per convolution that was rounded to terms, and the cycles of its layer."""
-        return [{**done.record(), "cycles": self.layer(done.node).cycles} for done in self.termed]
+        return [
+            {"layer": layer.name, **done.record(), "cycles": layer.cycles}
+            for done in self.termed
+            for layer in [self.layer(done.node)]
+        ]
 
 
 def pack(
@@ -171,8 +209,12 @@ def pack(
     if terms is None:
         pruned, budgets = _trained_budgets(pruned, config)
     graph = quantize(pruned, calibration, bits=bits, budgets=budgets)
+    dense: Graph | None = None
+    if combine is not None:
+        dense = quantize(read, calibration, bits=bits)
     termed: list[TermLayer] = []
     if terms is not None:
+        dense = graph
         fitted = _fit(pruned, graph, calibration, config, terms, encoding, max_loss, progress)
         graph, termed = fitted.graph, fitted.layers
     report(2, 3, "compile")
@@ -181,6 +223,8 @@ def pack(
         model=read,
         pruned=pruned,
         grouping=grouping,
+        dense=dense,
+        calibration=calibration,
         budgets=budgets,
         combined=combined,
         termed=termed,

@@ -37,8 +37,10 @@ class LayerInfo:
     macs : multiplications of the network (depthwise: of the own channel only)
     passes : weight tiles per chunk of vectors
     weights, nonzero : weights of the network, and those that are not zero
-    columns : combined columns of the packed filter matrix (of its longest row tile)
-    dense_cycles : predicted if no weight were zero
+    columns : combined columns of the packed filter matrix, in its longest row tile
+        Passes of a joined pooling repeat the matrix at every position of the window; columns count
+        it once.
+    dense_cycles : predicted in this layout if no weight were zero
     density : used places for weights or terms / all places of the passes
     utilization : cell cycles that add a weight or a term / all cell cycles
     """

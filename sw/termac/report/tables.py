@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -101,85 +101,125 @@ def config_table(config: Config) -> Table:
     return facts_table(f"Configuration {config.name}", facts)
 
 
-def layers_table(image: Image, simulated: NDArray[np.int64] | None = None) -> Table:
-    """Per layer: size, weights, passes, cycles, utilization ("busy"); a row of totals.
+def layers_table(
+    image: Image,
+    *,
+    simulated: NDArray[np.int64] | None = None,
+    simulated_total: int = 0,
+    signal_to_noise: Mapping[str, float] | None = None,
+) -> Table:
+    """Per layer: size, weights, passes, cycles, utilization ("busy").
+
+    Then a row for start and end of the program, and one with the sums: the cycles of a run.
 
     Parameters
     ----------
     image : Image
     simulated : int64 [layers], cycles as simulated, for a column of their own; 0 if not measured
+    simulated_total : of the whole run; 0 if not measured
+    signal_to_noise : dB by tensor name, for a column of its own; see
+        :class:`termac.compress.quantize.quality.Quality`
     """
-    columns = [("layer", False), ("output", True), ("MAC", True)]
-    columns += [("nonzero", True)] if simulated is None else []
-    columns += [("passes", True), ("cycles" if simulated is None else "predicted", True)]
-    columns += [] if simulated is None else [("simulated", True)]
-    columns += [("slots used", True), ("busy", True)]
-    table = _table(f"Layers of {image.graph.name} on {image.config.name}", columns)
+    layers = image.layers
+    start_and_end = image.cycles - sum(layer.cycles for layer in layers)
+    busy = sum(layer.utilization * layer.cycles for layer in layers) / max(1, image.cycles)
+    # Header, whether numbers, a cell per layer, of start and end, of all.
+    columns: list[tuple[str, bool, list[str], str, str]] = [
+        ("layer", False, [layer.name for layer in layers], "start and end", "all"),
+        ("output", True, ["x".join(map(str, n.storage.tensor.shape)) for n in layers], "", ""),
+        ("MAC", True, [f"{layer.macs:,}" for layer in layers], "", f"{image.macs:,}"),
+    ]
+    if simulated is None:
+        shares = [f"{layer.nonzero / max(1, layer.weights):.1%}" for layer in layers]
+        columns.append(("nonzero", True, shares, "", ""))
+    columns.append(("passes", True, [f"{layer.passes:,}" for layer in layers], "", ""))
+    predicted = [f"{layer.cycles:,}" for layer in layers]
+    columns.append(
+        ("cycles" if simulated is None else "predicted", True, predicted, f"{start_and_end:,}",
+         f"{image.cycles:,}")
+    )  # fmt: skip
+    if simulated is not None:
+        rest = simulated_total - int(simulated.sum()) if simulated_total else 0
+        cells = [_count(int(cycles)) for cycles in simulated]
+        columns.append(("simulated", True, cells, _count(rest), _count(simulated_total)))
+    if signal_to_noise is not None:
+        heard = [_decibels(signal_to_noise[layer.name]) for layer in layers]
+        columns.append(("SNR, dB", True, heard, "", ""))
+    columns.append(("slots used", True, [f"{layer.density:.1%}" for layer in layers], "", ""))
+    columns.append(("busy", True, [f"{n.utilization:.1%}" for n in layers], "", f"{busy:.1%}"))
+
+    title = f"Layers of {image.graph.name} on {image.config.name}"
+    table = _table(title, [(header, number) for header, number, *_ in columns])
     table.caption = "slots used: weight slots that are filled; busy: cell cycles that add"
+    if signal_to_noise is not None:
+        table.caption += "; SNR: float output of the layer over what integers add to it"
     table.caption_justify = "left"
-    for number, layer in enumerate(image.layers):
-        cells = [layer.name, "x".join(map(str, layer.storage.tensor.shape)), f"{layer.macs:,}"]
-        if simulated is None:
-            cells.append(f"{layer.nonzero / max(1, layer.weights):.1%}")
-        cells += [f"{layer.passes:,}", f"{layer.cycles:,}"]
-        if simulated is not None:
-            cells.append(_count(int(simulated[number])))
-        table.add_row(*cells, f"{layer.density:.1%}", f"{layer.utilization:.1%}")
+    for row in zip(*(cells for _, _, cells, _, _ in columns), strict=True):
+        table.add_row(*row)
     table.add_section()
-    predicted = sum(layer.cycles for layer in image.layers)
-    busy = sum(layer.utilization * layer.cycles for layer in image.layers) / max(1, predicted)
-    total = ["all layers", "", f"{image.macs:,}"]
-    total += [""] if simulated is None else []
-    total += ["", f"{predicted:,}"]
-    total += [] if simulated is None else [_count(int(simulated.sum()) if simulated.all() else 0)]
-    table.add_row(*total, "", f"{busy:.1%}")
+    table.add_row(*(cell for *_, cell, _ in columns))
+    table.add_row(*(cell for *_, cell in columns))
     return table
 
 
-def combining_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One row per convolution, as :attr:`termac.flow.pack.Packed.combining_rows` gives them."""
+def _decibels(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "exact" if value > 0 else "lost"
+
+
+def combining_table(rows: Sequence[dict[str, Any]], *, dense_cycles: int, cycles: int) -> Table:
+    """One row per convolution, and one for a whole run.
+
+    Parameters
+    ----------
+    rows : as :attr:`termac.flow.pack.Packed.combining_rows` gives them
+    dense_cycles, cycles : of a run of the network packed without combining, and with
+    """
     columns = [("layer", False), ("density", True), ("passes", True), ("combined columns", True)]
     columns += [("packed density", True), ("mass kept", True), ("output error", True)]
-    columns += [("cycles before", True), ("after", True)]
+    columns += [("dense cycles", True), ("cycles", True)]
     table = _table("Combined columns", columns)
+    table.caption = (
+        "combined columns: of the filter matrix, once; passes: those of a joined pooling repeat it "
+        "at every position; output error: squared, over the variance of the layer's output; dense "
+        "cycles: of the network packed without combining"
+    )
+    table.caption_justify = "left"
     for row in rows:
         table.add_row(
-            row["node"],
+            row["layer"],
             f"{row['density']:.1%}",
             f"{row['passes']} of {row['dense_passes']}",
             f"{row['combined_columns']:,}",
             f"{row['packed_density']:.1%}",
             f"{row['mass_kept']:.1%}",
             f"{row['output_error']:.3f}",
-            f"{row['cycles_before']:,}",
+            f"{row['dense_cycles']:,}",
             f"{row['cycles']:,}",
         )
     table.add_section()
-    before = sum(row["cycles_before"] for row in rows)
-    after = sum(row["cycles"] for row in rows)
-    table.add_row("all of these", *[""] * 6, f"{before:,}", f"{after:,}")
+    table.add_row("a whole run", *[""] * 6, f"{dense_cycles:,}", f"{cycles:,}")
     return table
 
 
 def terms_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row per convolution, as :attr:`termac.flow.pack.Packed.terms_rows` gives them."""
     columns = [("layer", False), ("terms", True), ("of data", True), ("powers of two", False)]
-    columns += [("terms kept", True), ("weight error", True), ("output error", True)]
+    columns += [("terms a weight", True), ("weight error", True), ("output error", True)]
     columns += [("beats per MAC", True), ("of 49", True)]
     table = _table("Terms", columns)
     table.caption = (
-        "terms: of a group of weights; terms kept: of those of the int8 weights; of 49: term pairs "
-        "of two 8-bit values, sign and magnitude"
+        "terms: of a group of weights; terms a weight: mean, of the int8 and the new weights; "
+        "of 49: term pairs of two 8-bit values, sign and magnitude"
     )
     table.caption_justify = "left"
     for row in rows:
         terms = row["terms"]
         table.add_row(
-            row["node"],
+            row["layer"],
             f"{terms['weights']}/{row['group']}",
             str(terms["data"] or "whole"),
             " ".join(map(str, terms["exponents"])) or "any",
-            f"{row['terms_kept']:.1%}",
+            f"{row['terms_before']:.2f} -> {row['terms_after']:.2f}",
             f"{row['rms_error']:.1%}",
             f"{row['output_error']:.4f}",
             f"{row['pairs']:.2f}",

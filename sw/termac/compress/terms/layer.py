@@ -39,7 +39,8 @@ class TermLayer:
     pairs : beats of a cell per multiplication: weight terms times data terms (whole data: 1)
     rms_error : root mean square of the change of the weights, over that of the weights
     output_error : squared error of the output over its variance, on the calibration data
-    terms_kept : terms of the new weights over those of the int8 weights, in non-adjacent form
+    terms_before, terms_after : mean terms of a weight in non-adjacent form, of the int8 weights and
+        of the new ones. The new ones may have more: their scale is another, and up to 9 bits.
     """
 
     node: str
@@ -49,7 +50,8 @@ class TermLayer:
     pairs: float
     rms_error: float
     output_error: float
-    terms_kept: float
+    terms_before: float
+    terms_after: float
 
     def record(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -130,7 +132,8 @@ class LayerFit:
                 / max(float(np.linalg.norm(self.weights)), 1e-30)
             ),
             output_error=rounding.seen.error(weights, bias),
-            terms_kept=float(count(values).sum() / max(count(self.node.weights).sum(), 1)),
+            terms_before=float(count(self.node.weights).mean()),
+            terms_after=float(count(values).mean()),
         )  # fmt: skip
         return node, layer
 

@@ -137,7 +137,7 @@ def test_pairs_per_multiplication(fit, graph):
         channels = node.weights.shape[3]
         assert layer.pairs == pytest.approx(8 * -(-channels // LANES) / channels)
     assert fit(8, 2).pairs == pytest.approx(2 * network.pairs)
-    shares = [layer.terms_kept for layer in network.layers]
+    shares = [layer.terms_after for layer in network.layers]
     assert all(0 < share < 1 for share in shares[1:])
 
 
