@@ -394,16 +394,14 @@ def run_cases(config: Config, programs: list[Case], *, log: int = 0) -> dict[str
     outcomes: dict[str, Outcome] = {}
 
     async def store(ctx, block, prefix, known, words):
-        enable, address, value = (
-            getattr(block, f"{prefix}_write{part}") for part in ("", "_address", "_data")
-        )
-        ctx.set(enable, 1)
+        port = getattr(block, f"{prefix}_write")
+        ctx.set(port.enable, 1)
         for place, word in words.items():
             if known.get(place) != word:
-                ctx.set(address, place)
-                ctx.set(value, word)
+                ctx.set(port.address, place)
+                ctx.set(port.data, word)
                 await ctx.tick()
-        ctx.set(enable, 0)
+        ctx.set(port.enable, 0)
         known |= words
 
     async def process(ctx):
