@@ -27,6 +27,7 @@ from termac.errors import DeviceError
 from termac_hw.emit import WAIVERS
 
 from termac_sim.launch import last_lines, launch, verilator_folder
+from termac_sim.waves import prepare_build, trace_arguments
 
 __all__ = ["BUILD_ARGUMENTS", "build", "cache_folder", "control_file"]
 
@@ -78,7 +79,7 @@ def build(
     public: Iterable[tuple[str, str]] = (),
     *,
     coverage: bool = False,
-    waves: bool = False,
+    waves: str = "",
 ) -> Path:
     """Compile a simulator for one design, or find it in the cache.
 
@@ -92,8 +93,8 @@ def build(
         Registers, nets and memories below the ports that the bench accesses.
     coverage : bool
         Count executed lines and toggled bits; every run writes ``coverage.dat``. Slower.
-    waves : bool
-        Allow ``run_bench(..., waves=True)``; slower.
+    waves : "", "fst" or "vcd"
+        Allow ``run_bench(..., waves=True)``; slower. It then writes ``dump.fst`` or ``dump.vcd``.
 
     Returns
     -------
@@ -104,12 +105,13 @@ def build(
     Raises
     ------
     ValueError
-        If a public variable does not occur in its module: Verilator would ignore it silently.
+        If a public variable does not occur in its module, which Verilator would ignore silently,
+        or the format of waves is unknown.
     DeviceError
         If Verilator or the C++ compiler fails; shows the end of the log.
     """
     control = control_file(verilog, top, public)
-    arguments = [*BUILD_ARGUMENTS, *(_COVERAGE if coverage else ())]
+    arguments = [*BUILD_ARGUMENTS, *(_COVERAGE if coverage else ()), *trace_arguments(waves)]
     key = _key(verilog, top, control, *arguments, f"waves={waves}")
     folder = cache_folder() / "simulators" / key
     if (folder / "build.json").is_file():
@@ -172,11 +174,12 @@ def _repeated(modules: dict[str, str]) -> list[str]:
 
 
 def _compile(
-    work: Path, verilog: str, top: str, control: str, arguments: list[str], waves: bool
+    work: Path, verilog: str, top: str, control: str, arguments: list[str], waves: str
 ) -> None:
     (work / f"{top}.v").write_text(verilog)
     (work / "public.vlt").write_text(control)
     shutil.copyfile(WAIVERS, work / WAIVERS.name)
+    prepare_build(work, waves)
     log = work / "build.log"
     sources = [str(work / name) for name in ("public.vlt", WAIVERS.name, f"{top}.v")]
     code = launch(
@@ -187,7 +190,7 @@ def _compile(
             "build_dir": str(work),
             "build_args": arguments,
             "timescale": ["1ns", "1ps"],
-            "waves": waves,
+            "waves": bool(waves),
         },
         log=log,
         environment={"MAKEFLAGS": _makeflags()},

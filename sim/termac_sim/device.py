@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from termac.arch.memory_map import weight_entries
 from termac.arch.records import SCALE
 from termac.arch.registers import COUNTERS, LOG_ENTRIES
 from termac.arch.timing import PROGRAM_OVERHEAD
-from termac.device import Device, Result
+from termac.device import Device, Result, join_results
 from termac.errors import InputError
 from termac.image import Image
 from termac_hw.core import Core
@@ -22,6 +23,7 @@ from termac_hw.emit import emit_verilog
 
 from termac_sim.build import build
 from termac_sim.runner import run_bench
+from termac_sim.waves import wave_format
 
 __all__ = ["SimulatedDevice", "build_core", "core_verilog", "image_memories", "run_images"]
 
@@ -44,7 +46,7 @@ def core_verilog(config: Config) -> str:
     return emit_verilog(Core(config))
 
 
-def build_core(config: Config, *, waves: bool = False, coverage: bool = False) -> Path:
+def build_core(config: Config, *, waves: str = "", coverage: bool = False) -> Path:
     """Build the simulator of a configuration, or find it in the cache."""
     return build(core_verilog(config), "termac", PUBLIC, waves=waves, coverage=coverage)
 
@@ -78,25 +80,61 @@ class SimulatedDevice(Device):
     ----------
     image : Image
     waves : Path, optional
-        Write a VCD of the whole run to this file.
+        Record all signals into this file: FST if its name ends in ``.fst``, VCD if in ``.vcd``.
+    waves_images : int
+        Record so many samples of a batch, the first ones; the others run at full speed.
     progress : callable, optional
         Called with done, total, text.
+
+    Raises
+    ------
+    ConfigError
+        If the name of the wave file ends otherwise.
+    DeviceError
+        If the simulator does not build.
     """
 
     def __init__(
-        self, image: Image, *, waves: Path | None = None, progress: Progress | None = None
+        self,
+        image: Image,
+        *,
+        waves: Path | None = None,
+        waves_images: int = 1,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__(image)
+        if waves_images < 1:
+            raise ValueError(f"waves_images must be at least 1, not {waves_images!r}")
         self.waves = waves
+        self.waves_images = waves_images
         self.progress = progress
-        self.folder = build_core(image.config, waves=waves is not None)
+        self.folder = build_core(image.config, waves=wave_format(waves) if waves else "")
 
     def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
+        if self.waves is None:
+            (result,) = run_images(
+                self.folder, [(self.image, x)], tensors=tensors, progress=self.progress
+            )
+            return result
+        recorded, rest = x[: self.waves_images], x[self.waves_images :]
         (result,) = run_images(
-            self.folder, [(self.image, x)], tensors=tensors, waves=self.waves,
-            progress=self.progress,
+            self.folder, [(self.image, recorded)], tensors=tensors, waves=self.waves,
+            progress=self._counting(0, len(x)),
         )  # fmt: skip
-        return result
+        if not len(rest):
+            return result
+        (more,) = run_images(
+            build_core(self.image.config), [(self.image, rest)], tensors=tensors,
+            progress=self._counting(len(recorded), len(x)),
+        )  # fmt: skip
+        return join_results([result, more])
+
+    def _counting(self, before: int, total: int) -> Progress | None:
+        """Progress of one of two simulations, as that of the whole batch."""
+        progress = self.progress
+        if progress is None:
+            return None
+        return lambda done, _, text: progress(before + done, total, text)
 
 
 def run_images(
@@ -114,7 +152,7 @@ def run_images(
     folder : from :func:`build_core`, for the configuration of all images
     batches : image and its inputs, int8 [N, height, width, channels]
     tensors : also keep the output of every layer
-    waves : write a VCD of the whole run to this file
+    waves : record the whole run into this file; the simulator must have been built for its format
     progress : called with done, total, text
 
     Returns
@@ -149,12 +187,20 @@ def run_images(
             folder=work,
         )
         if waves is not None:
-            waves.write_bytes((work / "dump.vcd").read_bytes())
+            _deliver(work / f"dump.{wave_format(waves)}", waves)
         results = []
         for (image, _), program in zip(batches, programs, strict=True):
             with np.load(program["result"]) as data:
                 results.append(_result(image, dict(data), tensors))
     return results
+
+
+def _deliver(recorded: Path, target: Path) -> None:
+    """Put a large file in its place in one piece, also on another disk."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+        draft = Path(beside) / target.name
+        shutil.copyfile(recorded, draft)
+        draft.replace(target)
 
 
 def _program(image: Image, path: Path, tensors: bool) -> dict[str, Any]:

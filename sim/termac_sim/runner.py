@@ -89,7 +89,7 @@ def run_bench(
     results : Path, optional
         Where to put the JUnit XML.
     folder : Path, optional
-        Working folder of the simulator (log, waves ``dump.vcd``); a temporary one if absent.
+        Working folder of the simulator (log, waves); a temporary one if absent.
     seed : int
         Seed of ``random`` in the bench.
     timeout : float, optional
@@ -99,7 +99,7 @@ def run_bench(
     environment : mapping, optional
         Additional environment variables.
     waves : bool
-        Record ``dump.vcd``; the build must have been made with waves.
+        Record ``dump.fst`` or ``dump.vcd``, whichever the build was made for.
     check : bool
         Raise if a test fails. Otherwise the caller looks at ``failed``.
 
@@ -110,7 +110,7 @@ def run_bench(
     """
     information = json.loads((build / "build.json").read_text())
     if waves and not information["waves"]:
-        raise ValueError("Waves need a simulator that was built with waves=True")
+        raise ValueError("Waves need a simulator that was built with waves")
     temporary = folder is None
     work = Path(tempfile.mkdtemp(prefix="termac-")) if folder is None else folder.resolve()
     work.mkdir(parents=True, exist_ok=True)

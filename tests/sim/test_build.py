@@ -120,7 +120,7 @@ def test_control_file(verilog):
 
 
 def test_waves_need_a_build_with_waves(folder):
-    with pytest.raises(ValueError, match="waves=True"):
+    with pytest.raises(ValueError, match="built with waves"):
         run_bench(folder, "tests.sim.bench_counters", waves=True)
 
 

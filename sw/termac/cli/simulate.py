@@ -50,7 +50,14 @@ __all__ = ["simulate"]
     "--waves",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Record all signals (verilator only; slow, large).",
+    help="Record all signals (verilator only; slow). FILE.fst is FST; FILE.vcd is VCD, many times "
+    "as large.",
+)
+@click.option(
+    "--waves-images",
+    metavar="N",
+    type=click.IntRange(1),
+    help="With --waves: record the first N samples.  [default: 1]",
 )
 @click.option("--raw", is_flag=True, help="Write the quantized integers of the output.")
 @click.option(
@@ -63,15 +70,20 @@ __all__ = ["simulate"]
 @json_option
 def simulate(
     image_folder: Path, input_path: Path, output_path: Path, engine: str, quantized: bool,
-    check: bool, waves: Path | None, raw: bool, config_name: str | None, strict: bool,
-    reporter: Reporter,
+    check: bool, waves: Path | None, waves_images: int | None, raw: bool, config_name: str | None,
+    strict: bool, reporter: Reporter,
 ) -> None:  # fmt: skip
     """Run an image on a batch of inputs."""
     if waves is not None and engine != "verilator":
         raise click.UsageError("--waves needs --engine verilator")
+    if waves_images is not None and waves is None:
+        raise click.UsageError("--waves-images goes with --waves")
     check_writable_file(output_path, "--output")
     if waves is not None:
         check_writable_file(waves, "--waves")
+        from termac_sim.waves import wave_format
+
+        wave_format(waves)
     from termac.arch import load_config
 
     config = load_config(config_name) if config_name else None
@@ -94,7 +106,7 @@ def simulate(
     else:
         simulated_device = import_simulated_device()
         with progress(f"Building the simulator of {image.config.name}"):
-            device = simulated_device(image, waves=waves)
+            device = simulated_device(image, waves=waves, waves_images=waves_images or 1)
         with progress(f"Simulating {image.graph.name}") as advance:
             device.progress = advance
             result = device.run(x, tensors=check)

@@ -1,6 +1,6 @@
 """Whatever runs an image, and the comparison of what it computed with the golden model."""
 
 from termac.device.compare import check_cycles, compare
-from termac.device.device import Device, GoldenDevice, Result
+from termac.device.device import Device, GoldenDevice, Result, join_results
 
-__all__ = ["Device", "GoldenDevice", "Result", "check_cycles", "compare"]
+__all__ = ["Device", "GoldenDevice", "Result", "check_cycles", "compare", "join_results"]

@@ -7,6 +7,7 @@ interface, so that whatever runs on one runs on all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from termac.graph import golden
 from termac.image import Image
 
-__all__ = ["Device", "GoldenDevice", "Result"]
+__all__ = ["Device", "GoldenDevice", "Result", "join_results"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,29 @@ class Result:
     cycles: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     total_cycles: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     counters: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def join_results(results: Sequence[Result]) -> Result:
+    """Results of the parts of a batch, one after the other, as that of the whole batch.
+
+    Parameters
+    ----------
+    results : at least one; all of one image and device
+    """
+    first = results[0]
+    return Result(
+        outputs=np.concatenate([result.outputs for result in results]),
+        tensors={
+            name: np.concatenate([result.tensors[name] for result in results])
+            for name in first.tensors
+        },
+        cycles=np.concatenate([result.cycles for result in results]),
+        total_cycles=np.concatenate([result.total_cycles for result in results]),
+        counters={
+            name: np.concatenate([result.counters[name] for result in results])
+            for name in first.counters
+        },
+    )
 
 
 class Device(ABC):

@@ -217,11 +217,16 @@ def test_demo(tmp_path):
 
 
 @pytest.mark.long
-def test_simulate_records_waves(data, packed, tmp_path):
-    np.save(tmp_path / "one.npy", np.load(data / "test.npy")[:1])
-    succeed("simulate", packed, "--input", tmp_path / "one.npy", "--output", tmp_path / "y.npy",
-            "--waves", tmp_path / "run.vcd")  # fmt: skip
-    assert "$enddefinitions" in (tmp_path / "run.vcd").read_text()[:1_000_000]
+def test_simulate_records_waves_of_one_sample(data, packed, tmp_path):
+    np.save(tmp_path / "three.npy", np.load(data / "test.npy")[:3])
+    arguments = ["simulate", packed, "--input", tmp_path / "three.npy", "--output",
+                 tmp_path / "y.npy", "--check", "--json"]  # fmt: skip
+    facts = json.loads(succeed(*arguments, "--waves", tmp_path / "run.fst").stdout)
+    assert facts["cycles"] == [load_image(packed).cycles] * 3
+    succeed(*arguments, "--waves", tmp_path / "two.fst", "--waves-images", "2")
+    one, two = ((tmp_path / name).stat().st_size for name in ("run.fst", "two.fst"))
+    assert 1.5 * one < two < 2.5 * one < 100_000_000
+    assert (tmp_path / "run.fst").read_bytes()[0] == 0  # the header block of FST
 
 
 # --- Column combining ----------------------------------------------------------------------------
@@ -509,3 +514,20 @@ def test_waves_need_the_simulator(data, packed, tmp_path):
 def test_demo_without_scikit_learn(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert "pip install 'termac[demo]'" in fail("demo", "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--waves", "{}/run.txt"], "run.txt: must end in .fst, or in .vcd"),
+        (["--waves", "{}/none/run.fst"], "does not exist"),
+        (["--waves-images", "2"], "--waves-images goes with --waves"),
+    ],
+)
+def test_wrong_wave_options_are_refused_before_any_work(data, packed, tmp_path, options, message):
+    options = [option.format(tmp_path) for option in options]
+    result = run("simulate", packed, "--input", data / "test.npy", "--output", tmp_path / "y.npy",
+                 *options)  # fmt: skip
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
