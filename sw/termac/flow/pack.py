@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.compile import Grouping, compile_graph
+from termac.compile.limits import check_limits
 from termac.compress import quantize
 from termac.compress.combine.prune import CombinedLayer, CombinedNetwork, combine_network
 from termac.compress.quantize.quality import Quality, measure_quality
@@ -197,6 +198,7 @@ def pack(
     if calibration is None:
         raise InputError(f"network {model.name!r} is in floating point: it needs calibration data")
 
+    check_limits(model, config)
     if grouping is None:
         grouping = Grouping.read(model.properties, model.shapes)
     read, grouping = _fitting(model, grouping, config)

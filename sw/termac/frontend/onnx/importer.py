@@ -18,10 +18,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from termac.errors import ModelError
 from termac.frontend.merge import RawNode, merge
+from termac.frontend.onnx.constants import ConstantEvaluator
 from termac.graph import FloatGraph
 
 __all__ = ["Importer", "Operation", "Value"]
@@ -32,6 +32,7 @@ _FLOATS = (
     onnx.TensorProto.DOUBLE,
     onnx.TensorProto.BFLOAT16,
 )
+_FLOAT_TYPES = [helper.tensor_dtype_to_np_dtype(kind) for kind in _FLOATS]
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
@@ -92,7 +93,14 @@ class Operation:
 
     def weights(self, index: int, what: str) -> NDArray[np.float64]:
         """A known input array of finite numbers."""
-        array = np.asarray(self.constant(index, what)).astype(np.float64)
+        constant = np.asarray(self.constant(index, what))
+        if constant.dtype not in _FLOAT_TYPES:
+            self.fail(
+                f"{what} {self.node.input[index]!r} is of type {constant.dtype}, must be floating "
+                "point as the input"
+            )
+        with np.errstate(invalid="ignore"):
+            array = constant.astype(np.float64)
         if not np.isfinite(array).all():
             self.fail(f"{what} {self.node.input[index]!r} holds NaN or infinity")
         return array
@@ -148,9 +156,9 @@ class Importer:
         self.path = path
         self.graph = model.graph
         self.properties = {entry.key: entry.value for entry in model.metadata_props}
-        self.opsets = list(model.opset_import)
-        self.ir_version = model.ir_version
-        self.opset = max((o.version for o in self.opsets if o.domain in ("", "ai.onnx")), default=0)
+        opsets = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        self.opset = max(opsets, default=0)
+        self.model = model
         self.constants: dict[str, NDArray[Any]] = {}
         self.values: dict[str, Value] = {}
         self.nodes: list[RawNode] = []
@@ -205,16 +213,19 @@ class Importer:
         needed = self._needed(output)
         self.input_readers = sum(self.input_name in node.input for node in needed)
         for proto in needed:
-            operation = Operation(self, proto)
-            if self._fold(operation):
-                continue
-            if proto.domain not in ("", "ai.onnx"):
-                operation.fail(f"operators of domain {proto.domain!r} are not supported")
-            if self.host_op:
-                operation.fail(f"nothing may follow {self.host_op}: the host computes it")
-            if proto.op_type not in operations:
-                operation.fail(f"operator {proto.op_type} is not supported")
-            operations[proto.op_type](operation)
+            try:
+                operation = Operation(self, proto)
+                if self._fold(operation):
+                    continue
+                self._import(operation, operations)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # attributes and constants of shapes and types that no operator should have
+                name = proto.name or (proto.output[0] if proto.output else "")
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ModelError(
+                    f"{self.path}: node {name!r} ({proto.op_type}): attributes or constant inputs "
+                    f"do not go together: {reason}"
+                ) from None
         if output not in self.values:
             raise ModelError(f"{self.path}: output {output!r} does not depend on the input")
         last = self.values[output]
@@ -237,6 +248,19 @@ class Importer:
             raise ModelError(f"{self.path}: the model computes nothing (output is its input)")
         return merged
 
+    def _import(
+        self, operation: Operation, operations: Mapping[str, Callable[[Operation], None]]
+    ) -> None:
+        """Hand a node on to the function of its operator."""
+        proto = operation.node
+        if proto.domain not in ("", "ai.onnx"):
+            operation.fail(f"operators of domain {proto.domain!r} are not supported")
+        if self.host_op:
+            operation.fail(f"nothing may follow {self.host_op}: the host computes it")
+        if proto.op_type not in operations:
+            operation.fail(f"operator {proto.op_type} is not supported")
+        operations[proto.op_type](operation)
+
     def _read_initializers(self) -> None:
         for tensor in self.graph.initializer:
             try:
@@ -246,6 +270,8 @@ class Importer:
                 raise ModelError(f"{self.path}: weight {tensor.name!r}: {reason}") from None
         if self.graph.sparse_initializer:
             raise ModelError(f"{self.path}: sparse initializers are not supported")
+        weights = sum(array.nbytes for array in self.constants.values())
+        self.evaluator = ConstantEvaluator(self.model, weights)
 
     def _read_input(self) -> tuple[int, ...]:
         inputs = [i for i in self.graph.input if i.name not in self.constants]
@@ -306,26 +332,9 @@ class Importer:
             operation.fail("random numbers are not supported")
         if any(a.HasField("g") or a.graphs for a in node.attribute):
             operation.fail("control flow is not supported; export the model without it")
-        names = [name for name in node.input if name]
-        typed = [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(self.constants[name].dtype), None
-            )
-            for name in dict.fromkeys(names)
-        ]
-        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-        single = helper.make_model(
-            helper.make_graph([node], "constant", typed, outputs), opset_imports=self.opsets
-        )
-        single.ir_version = self.ir_version
         try:
-            results = ReferenceEvaluator(single).run(
-                None, {name: self.constants[name] for name in names}
-            )
-        except Exception as error:  # whatever the evaluator's operator raises
-            reason = (str(error).splitlines() or [""])[0]
-            operation.fail(f"cannot be computed from its constant inputs: {reason}")
-        kept = [name for name in node.output if name]
-        for name, result in zip(kept, results, strict=True):  # type: ignore[arg-type]
-            self.constants[name] = np.asarray(result)
+            results = self.evaluator.run(node, self.constants)
+        except ValueError as error:
+            operation.fail(f"cannot be computed from its constant inputs: {error}")
+        self.constants.update(results)
         return True

@@ -55,7 +55,12 @@ def _batch_normalization(op: Operation) -> None:
     if op.attributes.get("training_mode", 0) or len([n for n in op.node.output if n]) > 1:
         op.fail("it is in training mode; call model.eval() before exporting")
     names = ("scale", "bias", "mean", "variance")
-    gamma, beta, mean, variance = (op.weights(i, name) for i, name in enumerate(names, 1))
+    arrays = [op.weights(i, name) for i, name in enumerate(names, 1)]
+    channels = op.importer.shapes[value.tensor][2]
+    for name, array in zip(names, arrays, strict=True):
+        if array.shape != (channels,):
+            op.fail(f"{name} has {array.size} values for {channels} channels")
+    gamma, beta, mean, variance = arrays
     if (variance < 0).any():
         op.fail("variance is negative")
     epsilon = op.attributes.get("epsilon", 1e-5)
