@@ -18,6 +18,7 @@ from termac.compile.cut import Part
 from termac.compile.fuse import Residual
 from termac.compile.plan import PlannedLayer
 from termac.errors import CapacityError
+from termac.graph.operators.add import ADD_SHIFT
 from termac.graph.requantize import requantize
 from termac.image.storage import Storage
 
@@ -33,9 +34,9 @@ def residual_tables(residual: Residual, own_zero: int, stored: Storage) -> NDArr
     values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64)
     own, other = (1, 0) if residual.swapped else (0, 1)
     return np.stack([
-        requantize((values - own_zero) << 20, node.multipliers[own], node.shifts[own]),
+        requantize((values - own_zero) << ADD_SHIFT, node.multipliers[own], node.shifts[own]),
         requantize(
-            ((values >> stored.align) - stored.tensor.zero_point) << 20,
+            ((values >> stored.align) - stored.tensor.zero_point) << ADD_SHIFT,
             node.multipliers[other],
             node.shifts[other],
         ),
@@ -120,26 +121,26 @@ class Assembler:
     # --- Pieces of one part ------------------------------------------------------------------
 
     def _cells(self, plan: PlannedLayer, part: Part, number: int) -> NDArray[np.uint16]:
-        """Tiles of one phase, uint16 [passes, row tiles, planes, rows, columns]."""
-        config, phase, slots = self.config, plan.phases[number], part.slots[number]
+        """Tiles of one position, uint16 [passes, row tiles, planes, rows, columns]."""
+        config, position, slots = self.config, plan.positions[number], part.slots[number]
         passes = part.passes(config.segments)[number]
         tiles, planes = part.stop - part.first, plan.holds.planes
-        rows = phase.weights[part.first * config.rows : part.stop * config.rows]
+        rows = position.weights[part.first * config.rows : part.stop * config.rows]
         banked = rows.reshape(tiles, config.rows, -1, config.banks, config.lanes)
         entries = 1 + max((entry for _, entry in slots), default=0)
         held = [plan.holds.words(banked, entry) for entry in range(entries)]
-        column = {word: index for index, word in enumerate(phase.words)}
+        column = {word: index for index, word in enumerate(position.words)}
         cells = np.zeros(
             (passes, tiles, planes, config.rows, config.banks, config.segments), np.uint16
         )
         for slot, ((dy, dx, block), entry) in enumerate(slots):
-            position = slot // config.segments, slot % config.segments
+            pass_number, segment = divmod(slot, config.segments)
             for tile in range(tiles):
                 moved = part.moved(part.first + tile, config)
                 index = column.get((dy, dx, block + moved))
                 if index is not None:
                     words = held[entry][tile, :, index]  # [rows, banks, planes]
-                    cells[position[0], tile, ..., position[1]] = words.transpose(2, 0, 1)
+                    cells[pass_number, tile, ..., segment] = words.transpose(2, 0, 1)
         return cells.reshape(passes, tiles, planes, config.rows, config.columns)
 
     def _weight_tiles(self, plan: PlannedLayer, part: Part) -> tuple[int, int, list[int]]:
@@ -148,7 +149,7 @@ class Assembler:
         unique: dict[bytes, int] = {}
         pieces: list[NDArray[np.uint16]] = []
         offsets: list[int] = []
-        for number in range(len(plan.phases)):
+        for number in range(len(plan.positions)):
             for cells in self._cells(plan, part, number):
                 key = cells.tobytes()
                 if key not in unique:
@@ -192,7 +193,7 @@ class Assembler:
     def _parameter_rows(self, plan: PlannedLayer, part: Part) -> int:
         """Parameters of the rows of a part; rows without a channel get zeros."""
         config, linear = self.config, plan.layer.linear
-        rows = np.zeros((len(plan.phases[0].weights), 3), np.int64)
+        rows = np.zeros((len(plan.positions[0].weights), 3), np.int64)
         bias = linear.bias
         if plan.holds.fields.get("centred"):  # the zero point is taken away before
             bias = bias + linear.pad_value * linear.weights.sum(axis=(1, 2, 3), dtype=np.int64)
@@ -242,9 +243,7 @@ class Assembler:
             "parameters": self._parameter_rows(plan, part),
             "out_blocks": target.blocks,
             "out_base": target.base + block,
-            "out_zero": linear.zero,
-            "low": linear.low,
-            "high": linear.high,
+            **linear.fields,
         }
         if layer.residual is not None and plan.residual is not None:
             values.update(self._residual(plan, layer.residual, plan.residual, block))
@@ -279,7 +278,7 @@ def _origin(plan: PlannedLayer) -> tuple[int, int]:
     """Origin of the first vector: zero, unless a large window needs taps on both its sides."""
     result = []
     for axis, name in ((0, "dy"), (1, "dx")):
-        distances = [word[axis] for phase in plan.phases for word in phase.words] or [0]
+        distances = [word[axis] for position in plan.positions for word in position.words] or [0]
         low, high = TAP[name].limits
         result.append(max(0, max(distances) - high) + min(0, min(distances) - low))
     return result[0], result[1]

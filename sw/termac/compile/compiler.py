@@ -9,8 +9,8 @@ import numpy as np
 
 from termac.arch import Config
 from termac.compile.assemble import Assembler
+from termac.compile.formats import Formats, choose_formats
 from termac.compile.grouping import Grouping
-from termac.compile.layout import Layout, lay_out
 from termac.compile.place import place
 from termac.compile.plan import PlannedLayer
 from termac.errors import CapacityError
@@ -46,25 +46,25 @@ def compile_graph(
     ModelError
         If a node cannot run on the accelerator at all.
     """
-    layout = lay_out(graph, config, group_pixels=group_pixels, grouping=grouping)
+    formats = choose_formats(graph, config, group_pixels=group_pixels, grouping=grouping)
     try:
-        return _compile(layout)
+        return _compile(formats)
     except CapacityError:
-        if set(layout.factors.values()) == {(1, 1)}:
+        if set(formats.factors.values()) == {(1, 1)}:
             raise  # else perhaps it fits without
-    return _compile(lay_out(graph, config, group_pixels=False, grouping=grouping))
+    return _compile(choose_formats(graph, config, group_pixels=False, grouping=grouping))
 
 
-def _compile(layout: Layout) -> Image:
+def _compile(formats: Formats) -> Image:
     """The rest, once the formats are chosen."""
-    graph, config, layers = layout.graph, layout.config, layout.layers
-    planned = [layout.plan(layer) for layer in layers]
+    graph, config, layers = formats.graph, formats.config, formats.layers
+    planned = [formats.plan(layer) for layer in layers]
     beyond: dict[str, int] = {}
     for plan in planned:
         reach = max(part.beyond for part in plan.parts)
         beyond[plan.layer.input] = max(beyond.get(plan.layer.input, 0), reach)
-    bases = place(graph, layers, layout.storages, beyond, config)
-    storages = {name: storage.at(bases[name]) for name, storage in layout.storages.items()}
+    bases = place(graph, layers, formats.storages, beyond, config)
+    storages = {name: storage.at(bases[name]) for name, storage in formats.storages.items()}
     planned = [plan.placed(storages) for plan in planned]
     assembled = Assembler(config, planned, graph.name)
     return Image(
@@ -74,25 +74,25 @@ def _compile(layout: Layout) -> Image:
         taps=assembled.taps,
         cells=assembled.cells,
         parameters=assembled.parameters,
-        layers=_infos(planned, layout),
+        layers=_infos(planned, formats),
         input=storages[graph.input],
         output=storages[graph.output],
     )
 
 
-def _dense_cycles(plan: PlannedLayer, layout: Layout) -> int:
+def _dense_cycles(plan: PlannedLayer, formats: Formats) -> int:
     """Cycles of a layer if none of its weights were zero."""
-    linear, combines = plan.layer.linear, layout.config.kind.combines
-    convolutions = [n for n in plan.layer.nodes if isinstance(layout.graph.node(n), Conv)]
+    linear, combines = plan.layer.linear, formats.config.kind.combines
+    convolutions = [n for n in plan.layer.nodes if isinstance(formats.graph.node(n), Conv)]
     if plan.layer.channelwise or not combines or not convolutions or linear.weights.all():
         return plan.cycles
     full = replace(linear, weights=np.ones_like(linear.weights))
-    return layout.plan(replace(plan.layer, linear=full)).cycles
+    return formats.plan(replace(plan.layer, linear=full)).cycles
 
 
-def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
+def _infos(planned: Sequence[PlannedLayer], formats: Formats) -> list[LayerInfo]:
     infos = []
-    config = layout.config
+    config = formats.config
     descriptor = 0
     for plan in planned:
         linear, cycles = plan.layer.linear, plan.cycles
@@ -102,12 +102,12 @@ def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
         holds = plan.holds
         filled = sum(
             holds.used(
-                phase.weights[part.first * config.rows : part.stop * config.rows].reshape(
+                position.weights[part.first * config.rows : part.stop * config.rows].reshape(
                     -1, config.lanes
                 )
             )
             for part in plan.parts
-            for phase in plan.phases
+            for position in plan.positions
         )
         pixels = plan.target.height * plan.target.width
         work = filled * pixels * holds.beats // holds.planes
@@ -124,7 +124,7 @@ def _infos(planned: Sequence[PlannedLayer], layout: Layout) -> list[LayerInfo]:
                 weights=linear.weights.size,
                 nonzero=int(np.count_nonzero(linear.weights)),
                 columns=config.banks * max(len(s) for part in plan.parts for s in part.slots),
-                dense_cycles=_dense_cycles(plan, layout),
+                dense_cycles=_dense_cycles(plan, formats),
                 density=filled / (passes * config.cells * holds.planes),
                 utilization=work / (cycles * config.cells),
             )

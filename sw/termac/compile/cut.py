@@ -17,7 +17,7 @@ from termac.arch import Config
 from termac.arch.estimate import part_cycles, vector_times
 from termac.arch.timing import residual_spread
 from termac.compile.contents import Contents
-from termac.compile.lower import Phase, Word
+from termac.compile.lower import Position, Word
 from termac.image.storage import Storage
 
 __all__ = ["Part", "cut", "least_passes"]
@@ -31,9 +31,9 @@ class Part:
     ----------
     first, stop : row tiles of the layer
     step : words by which the origin moves when a row tile has filled its output words
-    slots : per phase; for every slot the word as row tile ``first`` sees it and the number of the
-        entry. Row tile t reads block ``word[2] + moved(t)``.
-    beyond : words behind the last pixel of the source that are read (but have no weights)
+    slots : by position of the pooling window, for every slot the word as row tile ``first`` sees it
+        and the number of the entry. Row tile t reads block ``word[2] + moved(t)``.
+    beyond : words after the last pixel of the source that are read (but have no weights)
     least : passes that every position of the pooling window takes at least
     cycles : predicted
     """
@@ -51,7 +51,7 @@ class Part:
         return self.step * ((tile - self.first) // config.tiles_per_word)
 
     def passes(self, segments: int) -> list[int]:
-        """Passes of every phase."""
+        """Passes of every position."""
         return [_passes(len(slots), segments, self.least) for slots in self.slots]
 
 
@@ -71,21 +71,21 @@ def _passes(slots: int, segments: int, least: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Needs:
-    """Slots that row tiles need of every word of one phase, int [tiles, pixels, blocks]."""
+    """Slots that row tiles need of every word of one position, int [tiles, pixels, blocks]."""
 
     pixels: list[tuple[int, int]]
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, phase: Phase, blocks: int, config: Config, holds: Contents) -> _Needs:
-        rows, words, _ = phase.weights.shape
+    def of(cls, position: Position, blocks: int, config: Config, holds: Contents) -> _Needs:
+        rows, words, _ = position.weights.shape
         tiles = rows // config.rows
-        banked = phase.weights.reshape(tiles, config.rows, words, config.banks, config.lanes)
+        banked = position.weights.reshape(tiles, config.rows, words, config.banks, config.lanes)
         entries = holds.entries(banked).max(axis=(1, 3), initial=0)
-        pixels = sorted({word[:2] for word in phase.words})
+        pixels = sorted({word[:2] for word in position.words})
         place = {pixel: index for index, pixel in enumerate(pixels)}
         counts = np.zeros((tiles, len(pixels), blocks), np.int64)
-        for index, (dy, dx, block) in enumerate(phase.words):
+        for index, (dy, dx, block) in enumerate(position.words):
             counts[:, place[dy, dx], block] = entries[:, index]
         return cls(pixels, counts)
 
@@ -121,7 +121,7 @@ class _Union:
 
 
 def cut(
-    found: list[Phase],
+    found: list[Position],
     source: Storage,
     target: Storage,
     config: Config,
@@ -130,7 +130,7 @@ def cut(
     residual: bool,
 ) -> list[Part]:
     """Cut the row tiles of a layer into parts, so that the predicted cycles are fewest."""
-    needs = [_Needs.of(phase, source.blocks, config, holds) for phase in found]
+    needs = [_Needs.of(position, source.blocks, config, holds) for position in found]
     tiles, group = needs[0].counts.shape[0], config.tiles_per_word
     # A part starts with a whole output word; one that starts late must not write beyond the pixel.
     whole = target.blocks % config.words_per_tile == 0

@@ -2,8 +2,9 @@
 
 Thin tensors (3 or 16 channels) leave most bytes of a word and most rows of the array idle. With
 several pixels in a stored pixel the weights become block-structured and the same hardware does more
-work per cycle. Tensors that an addition joins share one factor. The search starts without and
-changes one set, or the two of a layer, repairing neighbours that no longer fit, while cycles fall.
+work per cycle. Tensors that an addition joins share one factor. The search starts
+without factors and changes one set of tensors, or the two of a layer. It repairs neighbours that no
+longer fit, and goes on while cycles fall.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Factors:
 
     Parameters
     ----------
-    layers, graph, config : what to run, and on what
-    orders : channel order by set
+    layers, graph, config : what runs on what
+    orders : channel order by set of tensors
     """
 
     layers: Sequence[Layer]
@@ -100,7 +101,7 @@ class Factors:
         ]
 
     def _ragged(self, representative: str, axis: int) -> bool:
-        """Whether a stored pixel may reach over the image's edge: nobody minds what is there."""
+        """Whether a stored pixel may reach over the image's edge: no reader depends on it."""
         for name in self.members[representative]:
             given = name == self.graph.input  # the host stores zero points there
             for layer in self.layers:

@@ -17,17 +17,17 @@ from termac.errors import ModelError
 from termac.graph import Graph
 from termac.image.storage import Storage, plain_storage
 
-__all__ = ["Layout", "lay_out"]
+__all__ = ["Formats", "choose_formats"]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class Formats:
     """Everything that is decided before addresses.
 
     Parameters
     ----------
     graph, config : what runs on what
-    layers : in the order in which they run
+    layers : in execution order
     sets : representative of every stored tensor; a sum and its residual operand share one
     factors : pixels per stored pixel (y, x), by representative
     storages : format of every tensor that a layer reads or writes, at address 0
@@ -53,13 +53,13 @@ class Layout:
         return Grouping.on(self.config, factors=factors, orders=orders)
 
 
-def lay_out(
+def choose_formats(
     graph: Graph,
     config: Config,
     *,
     group_pixels: bool = True,
     grouping: Grouping | None = None,
-) -> Layout:
+) -> Formats:
     """Choose the layers of a network and the format of every tensor.
 
     Parameters and errors are those of :func:`termac.compile.compile_graph`.
@@ -89,7 +89,7 @@ def lay_out(
         start = {sets[name]: factor for name, factor in given.factors.items() if name in sets}
         chosen = Factors(layers, graph, config, by_set).search(start)
     layers, storages = absorb_shortcuts(graph, layers, sets, chosen, by_set, config)
-    return Layout(graph, config, layers, sets, chosen, storages)
+    return Formats(graph, config, layers, sets, chosen, storages)
 
 
 def _orders_by_set(

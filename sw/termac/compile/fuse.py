@@ -27,10 +27,19 @@ IDENTITY_WEIGHT, IDENTITY_MULTIPLIER = 2, 1 << 30  # 2 * 2**30 = 2**31: exactly 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """A convolution with its requantization; fields as in :class:`termac.graph.Conv`.
+    """A convolution with its requantization.
 
-    ``pad_value`` is what lies outside the image: the zero point of the input, which the bias has
-    folded in. ``zero`` is the zero point of the output.
+    Parameters
+    ----------
+    weights : int16 [out_channels, kernel_height, kernel_width, in_channels]
+    bias : int64 [out_channels], within int32; the zero point of the input is folded in
+    multiplier, shift : int64 [out_channels], 0 .. 2**31-1 and 0..31
+    stride : (y, x)
+    padding : (top, left)
+    low, high : clamp of the stored value
+    zero : zero point of the output
+    pad_value : stored value outside the image
+    terms : how to split the weights, where cells keep terms; None: whatever loses nothing
     """
 
     weights: NDArray[np.int16]
@@ -45,20 +54,28 @@ class Linear:
     pad_value: int
     terms: Terms | None = None
 
+    @property
+    def fields(self) -> dict[str, int]:
+        """Fields of the descriptor that say what the drains do with the sums."""
+        return {"out_zero": self.zero, "low": self.low, "high": self.high}
+
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """Addition of a stored tensor, see :class:`termac.graph.Add`.
+    """Addition of a stored tensor to the outputs of a convolution.
 
-    ``swapped``: the convolution is the second operand. ``stride``: image pixels of ``tensor`` per
-    output pixel. ``before``: output channel of the tensor's channel 0.
+    Parameters
+    ----------
+    node : the addition
+    tensor : name of the stored operand
+    swapped : the convolution is the second operand of ``node``
+    stride : image pixels of ``tensor`` per output pixel, (y, x)
     """
 
     node: Add
     tensor: str
     swapped: bool
     stride: tuple[int, int] = (1, 1)
-    before: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +116,7 @@ class Layer:
 
 
 def _fold(weights: NDArray, bias: NDArray, zero: int, name: str) -> NDArray[np.int64]:
-    """Bias that also takes away the input's zero point: every tap feeds it, inside or outside."""
+    """Bias minus what the input's zero point adds: every tap reads it, also outside the image."""
     folded = bias.astype(np.int64) - zero * weights.astype(np.int64).sum(axis=(1, 2, 3))
     if folded.size and (folded.min() < -(1 << 31) or folded.max() >= 1 << 31):
         raise ModelError(
@@ -110,7 +127,7 @@ def _fold(weights: NDArray, bias: NDArray, zero: int, name: str) -> NDArray[np.i
 
 
 def _identity(source: Tensor, target: Tensor, *, before: int = 0, name: str) -> Linear:
-    """1x1 convolution that copies values exactly; channels of the target beyond hold its zero."""
+    """1x1 convolution that copies values exactly; other channels of the target hold its zero."""
     channels, out = source.shape[2], target.shape[2]
     weights = np.zeros((out, 1, 1, channels), np.int16)
     weights[before + np.arange(channels), 0, 0, np.arange(channels)] = IDENTITY_WEIGHT

@@ -15,7 +15,7 @@ from termac.arch import Config
 from termac.compile.fuse import Layer
 from termac.image.storage import Storage
 
-__all__ = ["Axis", "Phase", "Word", "axes", "phases"]
+__all__ = ["Axis", "Position", "Word", "axes", "positions"]
 
 Word = tuple[int, int, int]
 """Lines below and pixels right of the vector's origin (stored pixels), block."""
@@ -61,7 +61,7 @@ def axes(layer: Layer, source: Storage, target: Storage) -> tuple[Axis, Axis] | 
 
 
 @dataclass(frozen=True, eq=False)
-class Phase:
+class Position:
     """One position of the pooling window (the only one without pooling).
 
     Parameters
@@ -74,9 +74,9 @@ class Phase:
     weights: NDArray[np.int16]
 
 
-def phases(
+def positions(
     layer: Layer, source: Storage, target: Storage, both: tuple[Axis, Axis], config: Config
-) -> list[Phase]:
+) -> list[Position]:
     """The matrices of a layer, one per position of its pooling window."""
     vertical, horizontal = both
     weights = layer.linear.weights
@@ -100,7 +100,7 @@ def phases(
         used: NDArray[np.bool_] = np.asarray(stacked.any(axis=(0, 2)))
         words = [(*key, block) for key in sorted(pixels) for block in range(source.blocks)]
         result.append(
-            Phase(
+            Position(
                 words=tuple(word for word, keep in zip(words, used, strict=True) if keep),
                 weights=np.ascontiguousarray(stacked[:, used]),
             )

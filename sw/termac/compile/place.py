@@ -36,7 +36,7 @@ def place(
 
     Parameters
     ----------
-    beyond : words that layers read behind the end of a tensor, by name
+    beyond : words that layers read after the end of a tensor, by name
 
     Raises
     ------

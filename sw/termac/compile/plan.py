@@ -9,7 +9,7 @@ from termac.arch import Config
 from termac.compile.contents import Contents, contents
 from termac.compile.cut import Part, cut
 from termac.compile.fuse import Layer
-from termac.compile.lower import Axis, Phase, axes, phases
+from termac.compile.lower import Axis, Position, axes, positions
 from termac.image.storage import Storage
 
 __all__ = ["PlannedLayer", "plan_layer"]
@@ -25,9 +25,9 @@ class PlannedLayer:
     source, target : tensors read and written
     residual : tensor added, once it is placed
     axes : vertical and horizontal geometry
-    phases : matrices, one per position of the pooling window
+    positions : matrices, one per position of the pooling window
     parts : row tiles, one descriptor each
-    holds : what the cells hold of it
+    holds : what the cells hold of the layer
     """
 
     layer: Layer
@@ -35,12 +35,17 @@ class PlannedLayer:
     target: Storage
     residual: Storage | None
     axes: tuple[Axis, Axis]
-    phases: list[Phase]
+    positions: list[Position]
     parts: list[Part]
     holds: Contents
 
     def placed(self, storages: Mapping[str, Storage]) -> PlannedLayer:
-        """The same with addresses."""
+        """A copy whose tensors have addresses.
+
+        Parameters
+        ----------
+        storages : placed tensors by name
+        """
         residual = self.layer.residual
         return replace(
             self,
@@ -59,8 +64,10 @@ class PlannedLayer:
         for part in self.parts:
             # Positions of a pooling window that have equal weights share them.
             passes = {
-                phase.weights.tobytes(): count
-                for phase, count in zip(self.phases, part.passes(config.segments), strict=True)
+                position.weights.tobytes(): count
+                for position, count in zip(
+                    self.positions, part.passes(config.segments), strict=True
+                )
             }
             words += sum(passes.values()) * (part.stop - part.first) * tile
         return words
@@ -76,7 +83,7 @@ def plan_layer(
     both = axes(layer, source, target)
     if both is None:
         return None
-    found = phases(layer, source, target, both, config)
+    found = positions(layer, source, target, both, config)
     holds = contents(layer, source.tensor.bits, config)
     parts = cut(found, source, target, config, holds, residual=layer.residual is not None)
     return PlannedLayer(layer, source, target, None, both, found, parts, holds)

@@ -49,7 +49,20 @@ def absorb_shortcuts(
     orders: Mapping[str, Sequence[int]],
     config: Config,
 ) -> tuple[list[Layer], dict[str, Storage]]:
-    """Layers that are left, and the storage (at address 0) of every tensor they read or write."""
+    """Remove the shortcuts that the drains of their reader can do.
+
+    Parameters
+    ----------
+    graph, config : what runs on what
+    layers : in execution order
+    sets : representative of every stored tensor
+    factors : pixels per stored pixel (y, x), by representative
+    orders : channel orders to keep to, by representative
+
+    Returns
+    -------
+    layers that are left, and the storage (at address 0) of every tensor that they read or write
+    """
     chosen: dict[str, Storage] = {}  # by set
 
     def storage(name: str) -> Storage:

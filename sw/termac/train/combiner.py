@@ -43,7 +43,7 @@ class _Target:
     masked: Masked
     packing: Packing
     passes: int
-    dense: int  # slots of a phase that any weights need
+    dense: int  # slots of a position that any weights need
     row_scale: NDArray[np.float64]  # what folding makes of each filter
     power: NDArray[np.float64]  # mean square of each input channel
     limits: NDArray[np.int64]  # slots of every word

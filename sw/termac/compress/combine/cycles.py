@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.compile.formats import Formats, choose_formats
 from termac.compile.grouping import Grouping
-from termac.compile.layout import Layout, lay_out
 from termac.compress.combine.orders import find_orders
 from termac.compress.combine.packing import Packing, find_packings, other_cycles, share_cycles
 from termac.compress.combine.sensitivity import measure_sensitivity
@@ -32,26 +32,26 @@ class Budget:
 
     Parameters
     ----------
-    layout : formats of the tensors
+    formats : formats of the tensors
     packings : of all convolutions
     passes : by name of the convolution
     orders : channel order by tensor
     """
 
-    layout: Layout
+    formats: Formats
     packings: list[Packing]
     passes: dict[str, int]
     orders: dict[str, list[int]]
 
     @property
     def grouping(self) -> Grouping:
-        return self.layout.grouping(self.orders)
+        return self.formats.grouping(self.orders)
 
     @cached_property
     def cycles(self) -> int:
         """Cycles of the whole program, once every layer keeps to its passes."""
         own = sum(packing.cycles(self.passes[packing.node]) for packing in self.packings)
-        return own + other_cycles(self.layout, self.packings)
+        return own + other_cycles(self.formats, self.packings)
 
 
 def find_budget(
@@ -88,13 +88,13 @@ def find_budget(
     integers = quantize(graph, samples, correct_bias=False)
     sensitivity: dict[str, float] = {}
 
-    def share(layout: Layout) -> tuple[list[Packing], dict[str, int]]:
-        packings = find_packings(layout, worth.weights)
+    def share(formats: Formats) -> tuple[list[Packing], dict[str, int]]:
+        packings = find_packings(formats, worth.weights)
         if cycles is None:
             return packings, _given(packings, passes)
         if not sensitivity:
             sensitivity.update(measure_sensitivity(graph, samples, packings))
-        left = cycles - other_cycles(layout, packings)
+        left = cycles - other_cycles(formats, packings)
         chosen = share_cycles(packings, left, sensitivity)
         least = sum(packing.cycles(chosen[packing.node]) for packing in packings)
         if least > left:
@@ -105,13 +105,13 @@ def find_budget(
         return packings, chosen
 
     if grouping is not None:
-        layout = lay_out(integers, roomy, grouping=grouping)
-        return Budget(layout, *share(layout), {k: list(v) for k, v in grouping.orders.items()})
-    layout = lay_out(integers, roomy)
-    _, chosen = share(layout)
-    orders = find_orders(layout, worth.weights, chosen)
-    layout = lay_out(integers, roomy, grouping=layout.grouping(orders))
-    return Budget(layout, *share(layout), orders)
+        formats = choose_formats(integers, roomy, grouping=grouping)
+        return Budget(formats, *share(formats), {k: list(v) for k, v in grouping.orders.items()})
+    formats = choose_formats(integers, roomy)
+    _, chosen = share(formats)
+    orders = find_orders(formats, worth.weights, chosen)
+    formats = choose_formats(integers, roomy, grouping=formats.grouping(orders))
+    return Budget(formats, *share(formats), orders)
 
 
 def _given(packings: list[Packing], passes: int | Mapping[str, int] | None) -> dict[str, int]:

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from termac.compile.layout import Layout
+from termac.compile.formats import Formats
 from termac.compress.combine.packing import Packing, find_packings
 from termac.compress.combine.selects import Selects
 
@@ -26,7 +26,7 @@ LEAST_GAIN = 1e-9
 
 
 def find_orders(
-    layout: Layout,
+    formats: Formats,
     worth: Mapping[str, NDArray[np.float64]],
     passes: Mapping[str, int],
     *,
@@ -36,60 +36,60 @@ def find_orders(
 
     Parameters
     ----------
-    layout : of the network in its own channel order
+    formats : of the network in its own channel order
     worth : as for :func:`termac.compress.combine.packing.find_packings`
     passes : by name of the convolution
     progress : called with (sets done, sets, tensor)
     """
-    packings = find_packings(layout, worth)
-    carried = _carried_sets(layout)
-    ends = {carried[layout.sets[layout.graph.input]], layout.sets[layout.graph.output]}
+    packings = find_packings(formats, worth)
+    carried = _carried_sets(formats)
+    ends = {carried[formats.sets[formats.graph.input]], formats.sets[formats.graph.output]}
     readers: dict[str, list[Packing]] = {}
     for packing in packings:
-        readers.setdefault(carried[layout.sets[packing.layer.input]], []).append(packing)
+        readers.setdefault(carried[formats.sets[packing.layer.input]], []).append(packing)
     orders = {}
     chosen = [name for name in readers if name not in ends]
     for number, name in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), name)
         inputs = [packing.layer.input for packing in readers[name]]
-        own = next((tensor for tensor in inputs if layout.sets[tensor] == name), name)
-        channels = layout.storages[inputs[0]].tensor.shape[2]
-        fixed = _fixed_channels(layout, name)
+        own = next((tensor for tensor in inputs if formats.sets[tensor] == name), name)
+        channels = formats.storages[inputs[0]].tensor.shape[2]
+        fixed = _fixed_channels(formats, name)
         found = [_reader(packing, passes[packing.node], channels) for packing in readers[name]]
         orders[own] = improve_order(found, channels, fixed=fixed)
     return orders
 
 
 def _reader(packing: Packing, passes: int, channels: int) -> Reader:
-    slots = passes * packing.layout.config.segments
+    slots = passes * packing.formats.config.segments
     limits = packing.selects.spend(packing.worth, slots, refine=False)
     # In units of the layer's whole worth, so that layers count alike.
     worth = packing.worth / max(packing.worth.sum(), 1e-300)
     return Reader(packing.selects, worth, limits, channels)
 
 
-def _carried_sets(layout: Layout) -> dict[str, str]:
+def _carried_sets(formats: Formats) -> dict[str, str]:
     """Set whose channel order each set has: layers that do not mix channels pass theirs on."""
-    carried = {name: name for name in layout.sets.values()}
-    for layer in layout.layers:
-        source, target = layout.sets[layer.input], layout.sets[layer.name]
+    carried = {name: name for name in formats.sets.values()}
+    for layer in formats.layers:
+        source, target = formats.sets[layer.input], formats.sets[layer.name]
         if layer.channelwise and carried[target] == target:
             carried[target] = carried[source]
     return carried
 
 
-def _fixed_channels(layout: Layout, name: str) -> NDArray[np.bool_]:
+def _fixed_channels(formats: Formats, name: str) -> NDArray[np.bool_]:
     """Channels that stay where the inner tensor of an absorbed shortcut has them."""
-    members = [member for member, group in layout.sets.items() if group == name]
-    channels = layout.graph.tensors[members[0]].shape[2]
+    members = [member for member, group in formats.sets.items() if group == name]
+    channels = formats.graph.tensors[members[0]].shape[2]
     fixed = np.zeros(channels, bool)
-    for layer in layout.layers:
+    for layer in formats.layers:
         residual = layer.residual
         if residual is not None and layer.name in members and residual.tensor not in members:
-            inner = layout.graph.tensors[residual.tensor].shape[2]
+            inner = formats.graph.tensors[residual.tensor].shape[2]
             before = (channels - inner) // 2
-            node = layout.graph.node(layer.nodes[0])
+            node = formats.graph.node(layer.nodes[0])
             before = getattr(node, "before", before)
             fixed[before : before + inner] = True
     return fixed

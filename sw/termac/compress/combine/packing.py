@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from termac.arch.estimate import part_cycles
 from termac.compile.cut import least_passes
+from termac.compile.formats import Formats
 from termac.compile.fuse import Layer
-from termac.compile.layout import Layout
 from termac.compress.combine.selects import Selects
 from termac.graph import Conv
 
@@ -34,14 +34,14 @@ class Packing:
     ----------
     node : name of the convolution
     layer : what runs it
-    layout : formats of the tensors
+    formats : formats of the tensors
     selects : groups of weights that share selects
     worth : float64 [filters, weights of a filter], what it costs to lose a weight
     """
 
     node: str
     layer: Layer
-    layout: Layout
+    formats: Formats
     selects: Selects
     worth: NDArray[np.float64]
 
@@ -52,22 +52,22 @@ class Packing:
 
     def passes(self, mask: NDArray[np.bool_]) -> int:
         """Passes (of every position of a pooling window) that a mask takes, at least 1."""
-        segments = self.layout.config.segments
+        segments = self.formats.config.segments
         return max(1, -(-self.selects.slots(self.selects.needed(mask)) // segments))
 
     def cycles(self, passes: int) -> int:
         """Cycles of the layer with this number of passes, all row tiles in one descriptor."""
-        config = self.layout.config
-        target = self.layout.storages[self.layer.name]
+        config = self.formats.config
+        target = self.formats.storages[self.layer.name]
         row_tiles = -(-target.blocks * config.word_bytes // config.rows)
-        bits = self.layout.graph.tensors[self.layer.input].bits
+        bits = self.formats.graph.tensors[self.layer.input].bits
         residual = self.layer.residual is not None
         least = least_passes(config, row_tiles=row_tiles, beats=bits, residual=residual)
         return part_cycles(
             config,
             row_tiles=row_tiles,
             vectors=target.height * target.width,
-            passes=[max(least, passes)] * self.selects.phases,
+            passes=[max(least, passes)] * self.selects.positions,
             beats=bits,
             terms=0,
             residual=residual,
@@ -75,46 +75,46 @@ class Packing:
 
     def fit(self, passes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Slots of every word, and the weights that stay: int [words], bool [filters, weights]."""
-        limits = self.selects.spend(self.worth, passes * self.layout.config.segments)
+        limits = self.selects.spend(self.worth, passes * self.formats.config.segments)
         return limits, self.selects.keep(self.worth, limits)
 
     @cached_property
     def curve(self) -> NDArray[np.float64]:
         """Share of worth kept, with 1, 2, ... passes, up to dense."""
         kept = []
-        segments, total = self.layout.config.segments, max(self.worth.sum(), 1e-300)
+        segments, total = self.formats.config.segments, max(self.worth.sum(), 1e-300)
         for passes in range(1, self.dense_passes + 1):
             limits = self.selects.spend(self.worth, passes * segments, refine=False)
             kept.append(self.worth[self.selects.keep(self.worth, limits)].sum() / total)
         return np.maximum.accumulate(kept)
 
 
-def find_packings(layout: Layout, worth: Mapping[str, NDArray[np.float64]]) -> list[Packing]:
+def find_packings(formats: Formats, worth: Mapping[str, NDArray[np.float64]]) -> list[Packing]:
     """Packings of all convolutions of a network.
 
     Parameters
     ----------
-    layout : Layout
+    formats : Formats
     worth : by name of the convolution, float64 [filters, kernel height, kernel width, channels]
     """
     packings = []
-    for layer in layout.layers:
+    for layer in formats.layers:
         for name in layer.nodes:
-            if isinstance(layout.graph.node(name), Conv):
-                source, target = layout.storages[layer.input], layout.storages[layer.name]
-                selects = Selects.of(layer, source, target, layout.config)
+            if isinstance(formats.graph.node(name), Conv):
+                source, target = formats.storages[layer.input], formats.storages[layer.name]
+                selects = Selects.of(layer, source, target, formats.config)
                 flat = worth[name].reshape(len(worth[name]), -1)
-                packings.append(Packing(name, layer, layout, selects, flat))
+                packings.append(Packing(name, layer, formats, selects, flat))
     return packings
 
 
-def other_cycles(layout: Layout, packings: Iterable[Packing]) -> int:
+def other_cycles(formats: Formats, packings: Iterable[Packing]) -> int:
     """Cycles of the layers without weights of their own, and of the program around the layers."""
     from termac.arch.timing import program_cycles
 
     with_weights = {id(packing.layer) for packing in packings}
-    others = [layer for layer in layout.layers if id(layer) not in with_weights]
-    return program_cycles(layout.config, ()) + sum(layout.plan(layer).cycles for layer in others)
+    others = [layer for layer in formats.layers if id(layer) not in with_weights]
+    return program_cycles(formats.config, ()) + sum(formats.plan(layer).cycles for layer in others)
 
 
 def share_cycles(
@@ -138,7 +138,7 @@ def share_cycles(
     choices = []
     for packing, first in zip(packings, least, strict=True):
         weight = (sensitivity or {}).get(packing.node, 1.0) ** 0.5
-        if packing.layer.input == packing.layout.graph.input:
+        if packing.layer.input == packing.formats.graph.input:
             weight *= FIRST_LAYER
         errors = weight * (1 - packing.curve) ** 2
         totals = np.full((len(errors), len(best)), np.inf)

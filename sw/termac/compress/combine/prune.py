@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
+from termac.compile.formats import choose_formats
 from termac.compile.grouping import Grouping
-from termac.compile.layout import lay_out
 from termac.compress.combine.cycles import ROOM
 from termac.compress.combine.orders import find_orders
 from termac.compress.combine.packing import Packing, find_packings
@@ -137,9 +137,9 @@ def combine_network(
     integers = quantize(graph, samples[:SAMPLES], correct_bias=False)
     if grouping is None:
         grouping = _group(integers, worth, config, 2 if selects == "auto" else selects)
-    layout = lay_out(integers, replace(config, weight_depth=ROOM), grouping=grouping)
-    grouping = layout.grouping(grouping.orders)  # the search may have found better factors
-    packings = {packing.node: packing for packing in find_packings(layout, worth)}
+    formats = choose_formats(integers, replace(config, weight_depth=ROOM), grouping=grouping)
+    grouping = formats.grouping(grouping.orders)  # the search may have found better factors
+    packings = {packing.node: packing for packing in find_packings(formats, worth)}
 
     dense = {graph.input: x}
     pruned = {graph.input: x}
@@ -161,15 +161,15 @@ def combine_network(
 def _group(
     graph: Graph, worth: Mapping[str, NDArray[np.float64]], config: Config, selects: int
 ) -> Grouping:
-    layout = lay_out(graph, replace(config, weight_depth=ROOM))
-    passes = {packing.node: _passes(packing, selects) for packing in find_packings(layout, worth)}
-    return layout.grouping(find_orders(layout, worth, passes))
+    formats = choose_formats(graph, replace(config, weight_depth=ROOM))
+    passes = {packing.node: _passes(packing, selects) for packing in find_packings(formats, worth)}
+    return formats.grouping(find_orders(formats, worth, passes))
 
 
 def _passes(packing: Packing, selects: int) -> int:
     """Passes that give every word this number of selects on average."""
-    words = len(packing.selects.words) / packing.selects.phases
-    wanted = int(np.ceil(selects * words / packing.layout.config.segments))
+    words = len(packing.selects.words) / packing.selects.positions
+    wanted = int(np.ceil(selects * words / packing.formats.config.segments))
     return min(max(1, wanted), packing.dense_passes)
 
 

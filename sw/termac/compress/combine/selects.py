@@ -39,10 +39,10 @@ class Selects:
     words: tuple[tuple[int, Word], ...]
     banks: int
     groups: NDArray[np.int64]
-    _phase: NDArray[np.int64] = field(init=False, repr=False)
+    _position: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_phase", np.array([phase for phase, _ in self.words]))
+        object.__setattr__(self, "_position", np.array([position for position, _ in self.words]))
 
     @classmethod
     def of(cls, layer: Layer, source: Storage, target: Storage, config: Config) -> Selects:
@@ -60,7 +60,7 @@ class Selects:
         words: dict[tuple[int, Word], int] = {}
         views = []
         for py, px in np.ndindex(layer.pool):
-            phase = py * layer.pool[1] + px
+            position = py * layer.pool[1] + px
             for jy, jx in np.ndindex(target.factor):
                 view = np.empty((height, width, channels), np.int64)
                 for ky, kx in np.ndindex(height, width):
@@ -68,15 +68,15 @@ class Selects:
                     dx, sub_x = both[1].taps[jx, px, kx]
                     for channel, place in enumerate(source.positions[sub_y, sub_x].tolist()):
                         block, byte = divmod(place, config.word_bytes)
-                        word = words.setdefault((phase, (dy, dx, block)), len(words))
+                        word = words.setdefault((position, (dy, dx, block)), len(words))
                         view[ky, kx, channel] = word * config.banks + byte // config.lanes
                 views.append(view.ravel())
         return cls(tuple(words), config.banks, np.stack(views))
 
     @property
-    def phases(self) -> int:
+    def positions(self) -> int:
         """Positions of the pooling window."""
-        return int(self._phase.max()) + 1
+        return int(self._position.max()) + 1
 
     def needed(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Slots of every word that a mask, bool [filters, weights], takes: int [words]."""
@@ -90,7 +90,7 @@ class Selects:
 
     def slots(self, limits: NDArray[np.int64]) -> int:
         """Slots of the busiest position of the pooling window."""
-        return int(np.bincount(self._phase, weights=limits).max())
+        return int(np.bincount(self._position, weights=limits).max())
 
     def keep(self, worth: NDArray[np.float64], limits: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Weights that stay, the most worth first: bool [filters, weights].
@@ -130,15 +130,15 @@ class Selects:
     def spend(
         self, worth: NDArray[np.float64], slots: int, *, refine: bool = True
     ) -> NDArray[np.int64]:
-        """Share ``slots`` among the words of every phase so that the most worth stays: int [words].
+        """Slots of every word, int [words]: ``slots`` in all, so that the most worth stays.
 
         Exact where every weight has one view. Otherwise views are first counted one by one, then
         (``refine``) slots move from word to word while that keeps more.
         """
         limits = np.zeros(len(self.words), np.int64)
         gains = self._gains(worth)
-        for phase in range(self.phases):
-            words = np.flatnonzero(self._phase == phase)
+        for position in range(self.positions):
+            words = np.flatnonzero(self._position == position)
             table = np.stack([gains[word] for word in words])  # falls with every further slot
             best = np.argsort(-table, axis=None, kind="stable")[:slots]
             best = best[table.ravel()[best] > 0]
@@ -159,7 +159,7 @@ class Selects:
         for _ in range(SWAPS):
             moves = []
             for taken in np.flatnonzero(limits):
-                for given in np.flatnonzero(self._phase == self._phase[taken]):
+                for given in np.flatnonzero(self._position == self._position[taken]):
                     if given != taken:
                         moved = limits.copy()
                         moved[taken] -= 1

@@ -18,6 +18,13 @@ BIAS_LIMIT = 1 << 29
 
 
 def bias_units(bias: NDArray[np.floating], unit: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Biases in accumulator units, int32 [channels], rounded and clipped to +-BIAS_LIMIT.
+
+    Parameters
+    ----------
+    bias : real values, [channels]
+    unit : real value of one accumulator unit, float64 [channels]
+    """
     return np.clip(np.rint(bias / unit), -BIAS_LIMIT, BIAS_LIMIT).astype(np.int32)
 
 
@@ -37,7 +44,14 @@ def _mean_patch(x: NDArray[np.float32], node: FloatConv) -> NDArray[np.float64]:
 
 
 def correct_biases(graph: FloatGraph, result: Graph, x: NDArray[np.float32]) -> None:
-    """Shift every bias by the mean error of its channel, layer after layer, in place."""
+    """Shift every bias by the mean error of its channel, layer after layer, in place.
+
+    Parameters
+    ----------
+    graph : FloatGraph
+    result : its quantized graph, whose biases change
+    x : float32 [N, height, width, channels], calibration inputs
+    """
     exact = graph.evaluate(x)
     values = {result.input: golden.quantize_values(x, result.tensors[result.input])}
     for node, float_node in zip(result.nodes, graph.nodes, strict=True):

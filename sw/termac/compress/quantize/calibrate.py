@@ -61,7 +61,7 @@ def find_ranges(
     ----------
     graph : FloatGraph
     x : float32 [N, height, width, channels], calibration inputs
-    bits : bits of every tensor; the same within a sharing group
+    bits : bits of every tensor; equal within a sharing group
 
     Raises
     ------
@@ -69,7 +69,7 @@ def find_ranges(
         If a tensor becomes infinite on the calibration data.
     """
     roots = sharing_roots(graph)
-    # Only what a node computes with counts: of a pooled tensor nobody sees the smaller values.
+    # Only what a node computes with counts: no node reads the smaller values of a pooled tensor.
     counted = [
         name
         for name in graph.shapes
@@ -110,7 +110,7 @@ def best_range(counts: NDArray[np.float64], span: Range, bits: int) -> Range:
     if not span.high > span.low:
         return span
     edges = np.linspace(span.low, span.high, len(counts) + 1)
-    # zero is exact: a bin's worth of zeros (behind a ReLU, most values) must not count as error
+    # zero is exact: a bin's worth of zeros (after a ReLU, most values) must not count as error
     centres = (edges[:-1] + edges[1:]) / 2
     centres[(edges[:-1] <= 0) & (edges[1:] >= 0)] = 0
     used = counts > 0

@@ -120,7 +120,18 @@ def _tensor_bits(graph: FloatGraph, bits: int | Mapping[str, int]) -> dict[str, 
 
 
 def check_accumulators(node: Conv, tensor: Tensor) -> None:
-    """No input may overflow int32, also with the zero point folded into the bias."""
+    """Check that no input overflows int32, also with the zero point folded into the bias.
+
+    Parameters
+    ----------
+    node : Conv
+    tensor : what the node reads
+
+    Raises
+    ------
+    ModelError
+        If an input could; names the layer.
+    """
     low, high = tensor.limits
     zero = tensor.zero_point
     magnitude = np.abs(node.weights.astype(np.int64)).sum(axis=(1, 2, 3))

@@ -18,7 +18,18 @@ def _window(
     kernel: tuple[int, int],
     extra: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-    """(stride, padding) of a Conv or pooling node; ``extra``: padding before it."""
+    """Stride and padding of a Conv or pooling node whose windows fit the image.
+
+    Parameters
+    ----------
+    shape : (height, width, channels) of the input
+    kernel : (y, x)
+    extra : (top, left, bottom, right) that a Pad node before it adds
+
+    Returns
+    -------
+    (y, x) and (top, left, bottom, right)
+    """
     strides = op.attributes.get("strides", [1, 1])
     dilations = op.attributes.get("dilations", [1, 1])
     if any(d != 1 for d in dilations):
@@ -62,6 +73,7 @@ def _window(
 
 
 def conv(op: Operation) -> None:
+    """Conv of one group, with the spatial padding that a Pad before it left to it."""
     value, shape = op.image(0, padded=True)
     weights = op.weights(1, "weight")
     if weights.ndim != 4 or 0 in weights.shape:
@@ -114,6 +126,7 @@ def _linear(op: Operation, matrix: NDArray[np.float64], bias: NDArray[np.float64
 
 
 def gemm(op: Operation) -> None:
+    """Gemm with constant weights: a fully connected layer."""
     if op.attributes.get("transA", 0):
         op.fail("transA=1 is not supported")
     op.value(0)
@@ -132,6 +145,7 @@ def gemm(op: Operation) -> None:
 
 
 def matmul(op: Operation) -> None:
+    """MatMul with constant weights on the right: a fully connected layer without bias."""
     op.value(0)
     matrix = op.weights(1, "weight")
     if matrix.ndim != 2 or matrix.size == 0:
@@ -140,6 +154,7 @@ def matmul(op: Operation) -> None:
 
 
 def pool(op: Operation) -> None:
+    """MaxPool and AveragePool."""
     value, shape = op.image(0)
     if len([name for name in op.node.output if name]) > 1:
         op.fail("the indices of the maxima are not supported")
@@ -179,10 +194,12 @@ def _mean_or_max(op: Operation, dims: tuple[int, ...]) -> None:
 
 
 def global_pool(op: Operation) -> None:
+    """GlobalMaxPool and GlobalAveragePool: a window as large as the image."""
     _mean_or_max(op, (1, 1))
 
 
 def reduce_mean(op: Operation) -> None:
+    """ReduceMean over height and width: a global average pool."""
     value = op.value(0)
     axes = op.attributes.get("axes")
     if axes is None and op.has(1):

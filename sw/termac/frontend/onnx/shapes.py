@@ -32,6 +32,7 @@ def _view(op: Operation, dims: tuple[int, ...]) -> None:
 
 
 def reshape(op: Operation) -> None:
+    """Reshape to a constant shape that keeps the batch axis."""
     value = op.value(0)
     old = (1, *value.dims)
     target = [int(size) for size in op.constant(1, "shape").reshape(-1)]
@@ -49,6 +50,7 @@ def reshape(op: Operation) -> None:
 
 
 def flatten(op: Operation) -> None:
+    """Flatten to N x features."""
     value = op.value(0)
     axis = op.attributes.get("axis", 1)
     if axis + (len(value.dims) + 1 if axis < 0 else 0) != 1:
@@ -80,6 +82,7 @@ def squeeze(op: Operation) -> None:
 
 
 def transpose(op: Operation) -> None:
+    """Transpose that moves only axes of size 1."""
     value = op.value(0)
     rank = len(value.dims) + 1
     permutation = list(op.attributes.get("perm", range(rank)[::-1]))

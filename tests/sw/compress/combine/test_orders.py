@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from termac.compile import Grouping, compile_graph
-from termac.compile.layout import lay_out
+from termac.compile.formats import choose_formats
 from termac.compress.combine.orders import find_orders
 from termac.compress.combine.packing import find_packings
 from termac.graph import Conv, golden
@@ -40,18 +40,18 @@ def worths(graph, seed=0):
     }
 
 
-def kept(layout, worth, passes):
+def kept(formats, worth, passes):
     """Worth kept by every convolution, slots shared as the search counts them."""
     result = {}
-    for packing in find_packings(layout, worth):
-        slots = passes[packing.node] * layout.config.segments
+    for packing in find_packings(formats, worth):
+        slots = passes[packing.node] * formats.config.segments
         limits = packing.selects.spend(packing.worth, slots, refine=False)
         result[packing.node] = packing.worth[packing.selects.keep(packing.worth, limits)].sum()
     return result
 
 
-def one_pass(layout, worth):
-    return {packing.node: 1 for packing in find_packings(layout, worth)}
+def one_pass(formats, worth):
+    return {packing.node: 1 for packing in find_packings(formats, worth)}
 
 
 def run(image, seed=0):
@@ -68,19 +68,19 @@ def run(image, seed=0):
             np.testing.assert_array_equal(got, expected[name][0], err_msg=name)
 
 
-def random_orders(graph, layout, seed):
+def random_orders(graph, formats, seed):
     """One random order per set of tensors."""
     rng = np.random.default_rng(seed)
-    sets = sorted(set(layout.sets.values()))
+    sets = sorted(set(formats.sets.values()))
     by_set = {name: rng.permutation(graph.tensors[name].shape[2]).tolist() for name in sets}
-    return {name: by_set[group] for name, group in layout.sets.items()}
+    return {name: by_set[group] for name, group in formats.sets.items()}
 
 
 @pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3], CONFIGS[4]], ids=lambda c: c.name)
 @pytest.mark.parametrize("seed", range(2))
 def test_random_orders_change_no_output(config, seed):
     graph = residual_network(seed)
-    orders = random_orders(graph, lay_out(graph, config), seed)
+    orders = random_orders(graph, choose_formats(graph, config), seed)
     image = compile_graph(graph, config, grouping=Grouping.on(config, orders=orders))
     run(image, seed)
     plain = compile_graph(graph, config)
@@ -94,20 +94,20 @@ def test_random_orders_change_no_output(config, seed):
 
 @pytest.fixture(scope="module")
 def found():
-    """Network, worth, its layout in its own order, and the orders found for one pass each."""
+    """Network, worth, its formats in its own order, and the orders found for one pass each."""
     graph = residual_network()
     worth = worths(graph)
-    layout = lay_out(graph, CONFIG, group_pixels=False)
+    formats = choose_formats(graph, CONFIG, group_pixels=False)
     calls = []
     orders = find_orders(
-        layout, worth, one_pass(layout, worth), progress=lambda *call: calls.append(call)
+        formats, worth, one_pass(formats, worth), progress=lambda *call: calls.append(call)
     )
     assert [call[:2] for call in calls] == [(n, len(orders)) for n in range(len(orders))]
-    return graph, worth, layout, orders
+    return graph, worth, formats, orders
 
 
 def test_found_orders_change_no_output_and_absorb_as_many_shortcuts(found):
-    graph, _, layout, orders = found
+    graph, _, formats, orders = found
     assert any(order != sorted(order) for order in orders.values())
     image = compile_graph(
         graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)
@@ -116,42 +116,44 @@ def test_found_orders_change_no_output_and_absorb_as_many_shortcuts(found):
     plain = compile_graph(graph, CONFIG, group_pixels=False)
     assert [layer.nodes for layer in image.layers] == [layer.nodes for layer in plain.layers]
     assert any("cut" in name for layer in image.layers for name in layer.nodes[:-1])
-    assert layout.graph is graph
+    assert formats.graph is graph
 
 
 def test_found_orders_keep_no_less_in_any_set_and_more_in_all(found):
-    graph, worth, layout, orders = found
-    passes = one_pass(layout, worth)
-    before = kept(layout, worth, passes)
+    graph, worth, formats, orders = found
+    passes = one_pass(formats, worth)
+    before = kept(formats, worth, passes)
     after = kept(
-        lay_out(graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)),
+        choose_formats(
+            graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)
+        ),
         worth,
         passes,
     )
     assert sum(after.values()) > 1.01 * sum(before.values())
     readers = {}
-    for packing in find_packings(layout, worth):
-        readers.setdefault(layout.sets[packing.layer.input], []).append(packing.node)
+    for packing in find_packings(formats, worth):
+        readers.setdefault(formats.sets[packing.layer.input], []).append(packing.node)
     last = next(name for name in readers if name.startswith("mean"))
-    source = layout.sets[layout.graph.node(last).input]  # whose order is carried along
+    source = formats.sets[formats.graph.node(last).input]  # whose order is carried along
     readers.setdefault(source, []).extend(readers.pop(last))
     for nodes in readers.values():
         assert sum(after[n] for n in nodes) >= sum(before[n] for n in nodes) * (1 - 1e-9)
 
 
 def test_channels_of_an_absorbed_shortcut_stay(found):
-    _, _, layout, orders = found
-    (outer,) = (layer for layer in layout.layers if layer.residual and len(layer.nodes) == 3)
-    order = next(orders[name] for name in orders if layout.sets[name] == layout.sets[outer.name])
+    _, _, formats, orders = found
+    (outer,) = (layer for layer in formats.layers if layer.residual and len(layer.nodes) == 3)
+    order = next(orders[name] for name in orders if formats.sets[name] == formats.sets[outer.name])
     assert order[4:12] == list(range(4, 12))
     assert sorted(order) == list(range(16))
 
 
 def test_input_output_and_carried_orders_are_left_alone(found):
-    graph, _, layout, orders = found
-    sets = {layout.sets[name] for name in orders}
-    assert layout.sets[graph.input] not in sets
-    assert layout.sets[graph.output] not in sets
+    graph, _, formats, orders = found
+    sets = {formats.sets[name] for name in orders}
+    assert formats.sets[graph.input] not in sets
+    assert formats.sets[graph.output] not in sets
     assert not any(name.startswith("mean") for name in orders)
 
 
@@ -161,15 +163,15 @@ def test_strong_channels_of_one_bank_are_parted():
     first = build.conv(32, kernel=(1, 1), padding=NONE)
     reader = build.conv(4, kernel=(1, 1), padding=NONE)
     graph = build.graph()
-    layout = lay_out(graph, CONFIG, group_pixels=False)
-    places = layout.storages[first].positions[0, 0] // CONFIG.lanes
+    formats = choose_formats(graph, CONFIG, group_pixels=False)
+    places = formats.storages[first].positions[0, 0] // CONFIG.lanes
     strong = [int(c) for bank in range(0, 8, 2) for c in np.flatnonzero(places == bank)[:2]]
     worth = {first: np.ones((32, 1, 1, 3)), reader: np.full((4, 1, 1, 32), 0.01)}
     worth[reader][..., strong] = 1.0  # two in the first bank of each of four words, for four slots
     passes = {first: 1, reader: 1}
-    assert kept(layout, worth, passes)[reader] == pytest.approx(4 * (4 * 1.01))
-    orders = find_orders(layout, worth, passes)
-    ordered = lay_out(
+    assert kept(formats, worth, passes)[reader] == pytest.approx(4 * (4 * 1.01))
+    orders = find_orders(formats, worth, passes)
+    ordered = choose_formats(
         graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)
     )
     assert kept(ordered, worth, passes)[reader] == pytest.approx(4 * 8)
@@ -183,22 +185,26 @@ def test_readers_of_one_tensor_are_weighed_together():
     large = build.conv(4, source=first, kernel=(1, 1), padding=NONE)
     build.add(small, large)
     graph = build.graph()
-    layout = lay_out(graph, CONFIG, group_pixels=False)
+    formats = choose_formats(graph, CONFIG, group_pixels=False)
     rng = np.random.default_rng(1)
     worth = {first: np.ones((32, 1, 1, 3))}
     worth |= {small: rng.random((4, 1, 1, 32)), large: 1000 * rng.random((4, 1, 1, 32))}
     passes = dict.fromkeys(worth, 1)
-    before = kept(layout, worth, passes)
-    orders = find_orders(layout, worth, passes)
+    before = kept(formats, worth, passes)
+    orders = find_orders(formats, worth, passes)
     after = kept(
-        lay_out(graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)),
+        choose_formats(
+            graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=orders)
+        ),
         worth,
         passes,
     )
     assert after[large] > before[large]
-    alone = find_orders(layout, {**worth, small: 0 * worth[small]}, passes)
+    alone = find_orders(formats, {**worth, small: 0 * worth[small]}, passes)
     best = kept(
-        lay_out(graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=alone)),
+        choose_formats(
+            graph, CONFIG, group_pixels=False, grouping=Grouping.on(CONFIG, orders=alone)
+        ),
         worth,
         passes,
     )

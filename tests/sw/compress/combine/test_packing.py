@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from termac.compile import Grouping, compile_graph
-from termac.compile.layout import lay_out
+from termac.compile.formats import choose_formats
 from termac.compress.combine.packing import FIRST_LAYER, find_packings, other_cycles, share_cycles
 from termac.graph import Conv
 
@@ -42,28 +42,28 @@ def layer_of(image, node):
 
 def check_promise(graph, config, passes, orders=None):
     """Prune for a number of passes, compile, compare; returns (equal, below) by layer."""
-    layout = lay_out(graph, config, grouping=Grouping.on(config, orders=orders))
-    packings = find_packings(layout, worths(graph))
+    formats = choose_formats(graph, config, grouping=Grouping.on(config, orders=orders))
+    packings = find_packings(formats, worths(graph))
     chosen = {packing.node: min(passes, packing.dense_passes) for packing in packings}
     masks = {packing.node: packing.fit(chosen[packing.node])[1] for packing in packings}
     small = pruned(graph, masks)
     same = [  # pruning may leave a layer that mixes no channels, or join a pool
-        (layer.nodes, layer.channelwise) for layer in layout.layers
-    ] == [(layer.nodes, layer.channelwise) for layer in lay_out(small, config).layers]
-    image = compile_graph(small, config, grouping=layout.grouping(orders or {}))
+        (layer.nodes, layer.channelwise) for layer in formats.layers
+    ] == [(layer.nodes, layer.channelwise) for layer in choose_formats(small, config).layers]
+    image = compile_graph(small, config, grouping=formats.grouping(orders or {}))
     equal = below = 0
     for packing in packings:
         mask = masks[packing.node]
         assert packing.passes(mask) <= chosen[packing.node]
         layer = layer_of(image, packing.node)
-        if not same or layer.storage.factor != layout.storages[layer.name].factor:
+        if not same or layer.storage.factor != formats.storages[layer.name].factor:
             continue
         promised = packing.cycles(chosen[packing.node])
         assert layer.cycles <= promised, packing.node
         taken = packing.cycles(packing.passes(mask))
-        phases = packing.selects.phases
+        positions = packing.selects.positions
         tiles = -(-layer.storage.blocks * config.word_bytes // config.rows)
-        if layer.descriptors == 1 and layer.passes == tiles * phases * packing.passes(mask):
+        if layer.descriptors == 1 and layer.passes == tiles * positions * packing.passes(mask):
             assert layer.cycles == taken
             equal += 1
         else:
@@ -71,7 +71,7 @@ def check_promise(graph, config, passes, orders=None):
             below += 1
     if same:
         total = sum(packing.cycles(chosen[packing.node]) for packing in packings)
-        assert image.cycles <= total + other_cycles(layout, packings)
+        assert image.cycles <= total + other_cycles(formats, packings)
     return equal, below
 
 
@@ -92,9 +92,9 @@ def test_pooled_layers_promise_passes_for_every_position_of_the_window():
     build = Builder(np.random.default_rng(2), (8, 8, 16))
     build.conv(16)
     build.max_pool((2, 2), (2, 2))
-    layout = lay_out(build.graph(), CONFIG)
-    (packing,) = find_packings(layout, worths(build.graph()))
-    assert packing.selects.phases == 4
+    formats = choose_formats(build.graph(), CONFIG)
+    (packing,) = find_packings(formats, worths(build.graph()))
+    assert packing.selects.positions == 4
     assert check_promise(build.graph(), CONFIG, 2) == (1, 0)
 
 
@@ -114,7 +114,7 @@ def test_crowded_residuals_take_a_second_pass_that_is_promised():
 
 def test_more_passes_keep_more_up_to_everything():
     graph = resnet20(size=8)
-    packings = find_packings(lay_out(graph, CONFIG), worths(graph))
+    packings = find_packings(choose_formats(graph, CONFIG), worths(graph))
     assert [packing.node for packing in packings] == [
         node.name for node in graph.nodes if isinstance(node, Conv)
     ]
@@ -141,7 +141,7 @@ def stub(node, curve, costs, source="inner"):
         curve=np.array(curve),
         cycles=lambda passes: int(costs[passes - 1]),
         layer=SimpleNamespace(input=source),
-        layout=SimpleNamespace(graph=SimpleNamespace(input="input")),
+        formats=SimpleNamespace(graph=SimpleNamespace(input="input")),
     )
 
 
@@ -215,7 +215,7 @@ def test_real_layers_share_cycles_best():
     for channels in (16, 32, 8):
         build.conv(channels)
     graph = build.graph()
-    packings = find_packings(lay_out(graph, CONFIG), worths(graph))
+    packings = find_packings(choose_formats(graph, CONFIG), worths(graph))
     dense = spent(packings, {packing.node: packing.dense_passes for packing in packings})
     least = spent(packings, {packing.node: 1 for packing in packings})
     for budget in (least, (least + dense) // 2, dense):

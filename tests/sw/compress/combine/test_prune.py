@@ -96,9 +96,9 @@ def test_layers_run_in_the_passes_reported(auto):
         image = compiled(result)
         for layer in result.layers:
             info = next(info for info in image.layers if layer.node in info.nodes)
-            phases = 4 if len(info.nodes) > 1 and "maxpool" in info.nodes[-1] else 1
+            positions = 4 if len(info.nodes) > 1 and "maxpool" in info.nodes[-1] else 1
             tiles = -(-info.storage.blocks * CONFIG.word_bytes // CONFIG.rows)
-            assert info.passes <= layer.passes * tiles * phases
+            assert info.passes <= layer.passes * tiles * positions
 
 
 def test_grouping_returned_is_the_one_pruned_for(graph, grouping):

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from termac.compile.fuse import fuse
-from termac.compile.lower import axes, phases
+from termac.compile.lower import axes, positions
 from termac.compress.combine.selects import Selects
 from termac.image.storage import plain_storage
 
@@ -72,19 +72,19 @@ def compiled_counts(layer, ends, config, selects, mask):
     masked = mask.reshape(linear.weights.shape).astype(np.int8)
     pruned = dataclasses.replace(layer, linear=dataclasses.replace(linear, weights=masked))
     counts = np.zeros((len(selects.words), config.banks), np.int64)
-    found = phases(pruned, *ends, axes(pruned, *ends), config)
+    found = positions(pruned, *ends, axes(pruned, *ends), config)
     places = {word: index for index, word in enumerate(selects.words)}
-    for number, phase in enumerate(found):
-        for index, word in enumerate(phase.words):
-            bytes_of_banks = phase.weights[:, index].reshape(-1, config.banks, config.lanes)
+    for number, position in enumerate(found):
+        for index, word in enumerate(position.words):
+            bytes_of_banks = position.weights[:, index].reshape(-1, config.banks, config.lanes)
             counts[places[number, word]] = (bytes_of_banks != 0).sum(axis=2).max(axis=0)
     return counts
 
 
 def per_phase(selects, limits):
-    totals = np.zeros(selects.phases, np.int64)
-    for (phase, _), limit in zip(selects.words, limits, strict=True):
-        totals[phase] += limit
+    totals = np.zeros(selects.positions, np.int64)
+    for (position, _), limit in zip(selects.words, limits, strict=True):
+        totals[position] += limit
     return totals
 
 
@@ -122,7 +122,7 @@ def test_what_is_dropped_had_no_room_and_is_worth_no_more(seed):
 def test_random_cases_reach_everything():
     cases = [random_case(seed) for seed in range(24)]
     assert {len(case[4].groups) for case in cases} >= {1, 2, 4}
-    assert {case[4].phases for case in cases} == {1, 2, 4}
+    assert {case[4].positions for case in cases} == {1, 2, 4}
     assert {case[2][0].factor for case in cases} == set(FACTORS)
     assert {case[2][1].factor for case in cases} == set(FACTORS)
     assert {case[1].linear.stride for case in cases} >= {(1, 1), (2, 2)}
