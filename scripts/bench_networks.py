@@ -37,7 +37,7 @@ from termac.image import Image
 
 __all__ = ["main", "mcnemar", "packed"]
 
-LOSSES = (0.02, 0.05, 0.1, 0.2)
+LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Bounds of ``termac pack --combine auto --max-loss`` along the curve."""
 
 
