@@ -1,17 +1,44 @@
-"""Options of ``termac pack`` that have a form of their own."""
+"""Options that have a form of their own, or that commands share."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from termac.compress.terms.allowance import Allowance
 
-__all__ = ["SelectsOption", "TermChoice", "TermOption"]
+__all__ = ["SelectsOption", "TermChoice", "TermOption", "labels_option", "test_option"]
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def labels_option(what: str) -> Callable[[_Command], _Command]:
+    """``--labels Y.npy``; the command gets its path as ``labels_path``."""
+    return click.option(
+        "--labels",
+        "labels_path",
+        metavar="Y.npy",
+        type=click.Path(path_type=Path),
+        help=f"Print accuracy on {what}. One class number a sample, or the right outputs.",
+    )
+
+
+def test_option(help_text: str) -> Callable[[_Command], _Command]:
+    """``--test X.npy``; the command gets its path as ``test_path``."""
+    return click.option(
+        "--test",
+        "test_path",
+        metavar="X.npy",
+        type=click.Path(path_type=Path),
+        help=help_text,
+    )
 
 
 class SelectsOption(click.ParamType):

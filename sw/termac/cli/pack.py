@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from termac.cli.common import Reporter, json_option
-from termac.cli.options import SelectsOption, TermChoice, TermOption
+from termac.cli.options import SelectsOption, TermChoice, TermOption, labels_option, test_option
+from termac.cli.warn import warn
 from termac.files import check_writable_file, check_writable_folder, load_array
 from termac.report.console import progress
 
 if TYPE_CHECKING:
+    from termac.flow.labelled import LabelledPack
     from termac.flow.pack import Packed
 
 __all__ = ["pack"]
@@ -74,7 +76,17 @@ __all__ = ["pack"]
     metavar="X",
     type=float,
     help="With --combine auto or --terms auto: bound of each layer's squared output error, over "
-    "the output's variance, on the calibration data.  [default: 0.05; terms: 0.02]",
+    "the output's variance, on the calibration data.  [default: 0.01; terms: 0.02]",
+)
+@labels_option("the --test samples, or else on the calibration samples")
+@test_option("Samples that the labels belong to; nothing is fitted to them.")
+@click.option(
+    "--max-accuracy-loss",
+    metavar="P",
+    type=click.FloatRange(0, 100),
+    help="With --combine auto or --terms auto: as few passes or terms as keep the packed model "
+    "within P points of the float model, on one half of the labelled samples; accuracy is then "
+    "printed for the other half.",
 )
 @click.option(
     "--picture",
@@ -94,6 +106,9 @@ def pack(
     choice: TermChoice | None,
     encoding: str | None,
     max_loss: float | None,
+    labels_path: Path | None,
+    test_path: Path | None,
+    max_accuracy_loss: float | None,
     picture: Path | None,
     reporter: Reporter,
 ) -> None:
@@ -105,8 +120,8 @@ def pack(
     """
     from termac.arch import load_config
     from termac.compress.terms.allowance import check_cell
+    from termac.flow.labelled import check_labels_options, pack_labelled
     from termac.flow.pack import check_choices
-    from termac.flow.pack import pack as pack_model
 
     check_writable_folder(output, "--output")
     if picture is not None:
@@ -116,20 +131,28 @@ def pack(
         check_cell(config, choice.group)
     terms = None if choice is None else choice.allowance
     check_choices(config, combine=selects, terms=terms, encoding=encoding, max_loss=max_loss)
+    check_labels_options(
+        labels=labels_path is not None, test=test_path is not None, bound=max_accuracy_loss,
+        max_loss=max_loss, is_auto="auto" in (selects, terms),
+    )  # fmt: skip
     samples = load_array(calibration, "calibration data")
+    labels = load_array(labels_path, "labels") if labels_path else None
+    test = load_array(test_path, "test data") if test_path else None
 
     from termac.frontend import load_model
     from termac.image import save_image
 
     with progress(f"Packing {model.name}") as advance:
-        packed = pack_model(
-            load_model(model), config, samples, bits=bits, combine=selects, terms=terms,
+        done = pack_labelled(
+            load_model(model), config, samples, labels=labels, test=test,
+            max_accuracy_loss=max_accuracy_loss, bits=bits, combine=selects, terms=terms,
             encoding=encoding, max_loss=max_loss, progress=advance,
         )  # fmt: skip
         if picture is not None:
-            _draw(packed, picture)
-        save_image(packed.image, output)
-    _report(packed, output, picture, reporter)
+            _draw(done.packed, picture)
+        save_image(done.packed.image, output)
+    warn(done.warnings, strict=False)
+    _report(done, output, picture, reporter)
 
 
 def _draw(packed: Packed, picture: Path) -> None:
@@ -143,9 +166,10 @@ def _draw(packed: Packed, picture: Path) -> None:
         draw_weights(packed.image, picture)
 
 
-def _report(packed: Packed, output: Path, picture: Path | None, reporter: Reporter) -> None:
+def _report(done: LabelledPack, output: Path, picture: Path | None, reporter: Reporter) -> None:
     from termac.image.summary import summary_rows
 
+    packed, accuracy = done.packed, done.accuracy
     image, found = packed.image, packed.quality
     rows, quality = summary_rows(image), None
     if found is not None:
@@ -167,11 +191,21 @@ def _report(packed: Packed, output: Path, picture: Path | None, reporter: Report
         "quality": quality,
         "combining": packed.combining_rows,
         "terms": packed.terms_rows,
+        "accuracy": accuracy.record() if accuracy else None,
+        "max_loss": done.max_loss,
         "notes": packed.notes,
+        "warnings": done.warnings,
     }
 
     def tables() -> Iterator[Any]:
-        from termac.report.tables import combining_table, layers_table, memories_table, terms_table
+        from termac.report.tables import (
+            accuracy_table,
+            combining_table,
+            layers_table,
+            memories_table,
+            quality_table,
+            terms_table,
+        )  # fmt: skip
 
         yield layers_table(image, signal_to_noise=found.signal_to_noise if found else None)
         if packed.combined:
@@ -182,6 +216,11 @@ def _report(packed: Packed, output: Path, picture: Path | None, reporter: Report
             )
         if packed.termed:
             yield terms_table(facts["terms"])
+        if found is not None:
+            yield quality_table(found.output_error, found.agreement, found.samples)
+        if accuracy is not None:
+            forms = {form: accuracy.shown(form) for form in accuracy.figures}
+            yield accuracy_table(accuracy.what, forms)
         yield memories_table(image)
         for note in packed.notes:
             yield f"note: {note}"

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from termac.cli.common import Reporter, import_simulated_device, json_option
+from termac.cli.options import labels_option
 from termac.cli.warn import strict_option, warn
 from termac.files import check_writable_file, load_array, save_array
 from termac.report.console import progress
@@ -66,12 +67,13 @@ __all__ = ["simulate"]
     metavar="NAME",
     help="Refuse the image unless it was packed for this configuration.",
 )
+@labels_option("the inputs")
 @strict_option
 @json_option
 def simulate(
     image_folder: Path, input_path: Path, output_path: Path, engine: str, quantized: bool,
     check: bool, waves: Path | None, waves_images: int | None, raw: bool, config_name: str | None,
-    strict: bool, reporter: Reporter,
+    labels_path: Path | None, strict: bool, reporter: Reporter,
 ) -> None:  # fmt: skip
     """Run an image on a batch of inputs."""
     if waves is not None and engine != "verilator":
@@ -88,15 +90,18 @@ def simulate(
 
     config = load_config(config_name) if config_name else None
     samples = load_array(input_path, "input")
+    labels = load_array(labels_path, "labels") if labels_path else None
 
     from termac.device import GoldenDevice
     from termac.device.compare import compare
+    from termac.flow.accuracy import Labelled, accuracy_notes, measure_answers
     from termac.graph import golden
     from termac.graph.inputs import clip_input
     from termac.graph.samples import from_nhwc
     from termac.image import load_image
 
     image = load_image(image_folder, config)
+    given = None if labels is None else Labelled(samples, labels, f"samples of {input_path.name}")
     x, finding = clip_input(image.graph, samples, quantized=quantized)
     warnings = [] if finding is None else [finding]
     warn(warnings, strict=strict)
@@ -113,21 +118,26 @@ def simulate(
     if check:
         with progress("Comparing every layer"):
             compare(image, result, golden.run(image.graph, x))
+    real = golden.dequantize_output(image.graph, result.outputs)
+    accuracy = None if given is None else measure_answers({"packed": real}, given)
     if raw:
         y = from_nhwc(result.outputs, image.graph.output_layout, image.graph.channels_first)
     else:
-        y = golden.dequantize_output(image.graph, result.outputs).astype(np.float32)
+        y = real.astype(np.float32)
     save_array(output_path, y)
 
     simulated = result.cycles[0] if len(result.cycles) else None
     total = int(result.total_cycles[0]) if len(result.total_cycles) else 0
 
     def tables() -> Iterator[Any]:
-        from termac.report.tables import layers_table
+        from termac.report.tables import accuracy_table, layers_table
 
         yield layers_table(image, simulated=simulated, simulated_total=total)
         if check:
             yield f"All {len(image.layers)} layers of {len(x)} samples equal the golden model."
+        if accuracy is not None:
+            yield accuracy_table(accuracy.what, {"packed": accuracy.shown("packed")})
+            yield from (f"when packed: {note}" for note in accuracy_notes(image.graph))
         yield f"{len(x)} outputs of shape {y.shape[1:]}, {y.dtype}, written to {output_path}"
 
     facts = {
@@ -147,6 +157,7 @@ def simulate(
             for number, layer in enumerate(image.layers)
         ],
         "counters": result.counters,
+        "accuracy": accuracy.record() if accuracy else None,
         "warnings": warnings,
     }
     reporter.show(facts, tables)

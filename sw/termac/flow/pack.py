@@ -14,7 +14,7 @@ from termac.arch import Config
 from termac.compile import Grouping, compile_graph
 from termac.compile.limits import check_limits
 from termac.compress import quantize
-from termac.compress.combine.prune import CombinedLayer, CombinedNetwork, combine_network
+from termac.compress.combine.prune import MAX_LOSS, CombinedLayer, CombinedNetwork, combine_network
 from termac.compress.quantize.quality import Quality, measure_quality
 from termac.compress.terms.allowance import MORE, Allowance, check_allowance, check_cell
 from termac.compress.terms.layer import TermLayer
@@ -24,10 +24,8 @@ from termac.graph import FloatConv, FloatGraph, Graph
 from termac.image import Image, LayerInfo
 from termac.terms.budget import TermBudget, read_budgets
 
-__all__ = ["COMBINE_LOSS", "TERMS_LOSS", "Packed", "check_choices", "pack"]
+__all__ = ["TERMS_LOSS", "Packed", "check_choices", "pack"]
 
-COMBINE_LOSS = 0.05
-"""Bound of each layer's output error with ``combine="auto"``, if none is given."""
 TERMS_LOSS = 0.02
 """Bound of each layer's output error with ``terms="auto"``, if none is given."""
 
@@ -168,7 +166,8 @@ def pack(
     encoding : "naf", "hese" or None
         How cells that split activations do it; goes with ``terms``. None: "naf".
     max_loss : bound of each layer's squared output error, over the output's variance
-        Goes with "auto". None: :data:`COMBINE_LOSS` or :data:`TERMS_LOSS`.
+        Goes with "auto". None: :data:`TERMS_LOSS`, or
+        :data:`termac.compress.combine.prune.MAX_LOSS`.
     grouping : Grouping, optional
         Formats to keep to. None: those that travel with the model, if any. One that does not fit
         the configuration is left out, with a note.
@@ -295,7 +294,7 @@ def _combine(
         samples,
         config,
         selects=selects,
-        max_loss=COMBINE_LOSS if max_loss is None else max_loss,
+        max_loss=MAX_LOSS if max_loss is None else max_loss,
         grouping=grouping,
         progress=progress,
     )

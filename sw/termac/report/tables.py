@@ -16,6 +16,7 @@ from termac.image import Image
 from termac.image.summary import memory_rows
 
 __all__ = [
+    "accuracy_table",
     "combining_table",
     "config_table",
     "configs_table",
@@ -23,6 +24,7 @@ __all__ = [
     "layers_table",
     "memories_table",
     "predictions_table",
+    "quality_table",
     "terms_table",
 ]
 
@@ -199,6 +201,28 @@ def combining_table(rows: Sequence[dict[str, Any]], *, dense_cycles: int, cycles
     table.add_section()
     table.add_row("a whole run", *[""] * 6, f"{dense_cycles:,}", f"{cycles:,}")
     return table
+
+
+def quality_table(output_error: float, agreement: float | None, samples: int) -> Table:
+    """What integers, pruning and terms change at the output, without any label.
+
+    Parameters
+    ----------
+    output_error : squared, over the variance of the float model's output
+    agreement : share of samples with the largest output at the same place, if they have one
+    samples : number of calibration samples
+    """
+    facts = [("squared error over variance", f"{output_error:.4f}")]
+    if agreement is not None:
+        facts.append(("largest output at the same place", f"{agreement:.1%}"))
+    title = f"Packed output against the float model's, last {samples:,} calibration samples"
+    return facts_table(title, facts)
+
+
+def accuracy_table(what: str, forms: Mapping[str, str]) -> Table:
+    """Accuracy on samples with labels, by form of the model: float, integer, packed."""
+    facts = [(f"{form} model", shown) for form, shown in forms.items()]
+    return facts_table(f"Accuracy on {what}", facts)
 
 
 def terms_table(rows: Sequence[dict[str, Any]]) -> Table:

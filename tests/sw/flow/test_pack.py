@@ -13,7 +13,7 @@ from termac.compress.terms.network import fit_terms
 from termac.errors import ConfigError, InputError
 from termac.examples import MODELS
 from termac.examples.datasets import digits
-from termac.flow.pack import COMBINE_LOSS, pack
+from termac.flow.pack import pack
 from termac.frontend import load_onnx
 
 DEMO = load_config("demo")
@@ -61,7 +61,7 @@ def test_an_integer_graph_is_compiled_as_it_is(model, samples):
 
 def test_columns_are_combined_before_quantizing(model, samples):
     packed = pack(model, DEMO, samples, combine="auto")
-    done = combine_network(model, samples, DEMO, max_loss=COMBINE_LOSS)
+    done = combine_network(model, samples, DEMO)
     graph = quantize(done.graph, samples)
     assert_same_image(packed.image, compile_graph(graph, DEMO, grouping=done.grouping))
     assert packed.grouping == done.grouping
