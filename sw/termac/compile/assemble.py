@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from termac.arch import DESCRIPTOR_WORDS, HEADER, PASS, TAP, Config, Opcode, pack_descriptor
 from termac.arch.estimate import vector_times
 from termac.compile.cut import Part
-from termac.compile.fuse import Residual
+from termac.compile.layers import Residual
 from termac.compile.plan import PlannedLayer
 from termac.errors import CapacityError
 from termac.graph.operators.add import ADD_SHIFT

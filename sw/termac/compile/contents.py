@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from termac.arch import Config
 from termac.arch.cells import DATA_TERMS, LARGEST_EXPONENT, TERMS, TERMS_AHEAD
-from termac.compile.fuse import Layer, Linear
+from termac.compile.layers import Layer, Linear
 from termac.errors import ModelError
 from termac.graph import Terms
 from termac.terms.bounds import reason_against

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from termac.arch import Config
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.compile.lower import axes
 from termac.compile.plan import plan_layer
 from termac.graph import Graph

@@ -9,8 +9,9 @@ import numpy as np
 
 from termac.arch import Config
 from termac.compile.factors import Factor, Factors, tensor_sets
-from termac.compile.fuse import Layer, fuse
+from termac.compile.fuse import fuse
 from termac.compile.grouping import Grouping
+from termac.compile.layers import Layer
 from termac.compile.plan import PlannedLayer, plan_layer
 from termac.compile.shortcuts import absorb_shortcuts
 from termac.errors import ModelError

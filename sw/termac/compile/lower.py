@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.image.storage import Storage
 
 __all__ = ["Axis", "Position", "Word", "axes", "positions"]

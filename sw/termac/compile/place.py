@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from termac.arch import Config
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.errors import CapacityError
 from termac.graph import Graph
 from termac.image.storage import Storage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from termac.arch import Config
 from termac.compile.contents import Contents, contents
 from termac.compile.cut import Part, cut
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.compile.lower import Axis, Position, axes, positions
 from termac.image.storage import Storage
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from termac.arch import Config
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.graph import Graph, Shortcut
 from termac.image.storage import Storage, byte_order, plain_storage
 

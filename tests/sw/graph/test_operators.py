@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from termac.arch import load_config
 from termac.compile import compile_graph
-from termac.compile.fuse import JOINS, LAYERS, Layer, Linear
+from termac.compile.layers import JOINS, LAYERS, Layer, Linear
 from termac.compress.quantize.operators import RULES, Rule, Scales
 from termac.compress.quantize.quantize import quantize
 from termac.errors import ImageError, ModelError

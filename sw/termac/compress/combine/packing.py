@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from termac.arch.estimate import part_cycles
 from termac.compile.cut import least_passes
 from termac.compile.formats import Formats
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.compress.combine.selects import Selects
 from termac.graph import Conv
 

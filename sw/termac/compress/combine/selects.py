@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from termac.arch import Config
-from termac.compile.fuse import Layer
+from termac.compile.layers import Layer
 from termac.compile.lower import Word, axes
 from termac.image.storage import Storage
 
