@@ -28,10 +28,11 @@ from amaranth.lib.wiring import In, Out
 from termac.arch import Config, load_config
 from termac.compile import compile_graph
 from termac.graph import Conv, Graph, Node, Tensor
+from termac.image import save_image
 from termac_hw.array import Array
 from termac_hw.emit import emit_verilog, place
 from termac_sim.build import build
-from termac_sim.device import build_core, image_memories
+from termac_sim.device import build_core
 from termac_sim.runner import run_bench
 
 __all__ = ["SelfDrivenArray", "dense_network", "measure_array", "measure_core"]
@@ -130,15 +131,10 @@ def measure_core(config: Config, *, runs: int = 3) -> dict[str, float]:
     shape = graph.tensors[graph.input].shape
     values = np.random.default_rng(2).integers(-128, 128, shape).astype(np.int8)
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / "input.npy"
-        np.save(path, image.store_input(values))
-        job = {
-            "memories": image_memories(image),
-            "input": str(path),
-            "input_base": image.input.base,
-            "banks": config.banks,
-            "runs": runs,
-        }
+        path = Path(temporary)
+        save_image(image, path / "image")
+        np.save(path / "input.npy", values)
+        job = {"image": str(path / "image"), "input": str(path / "input.npy"), "runs": runs}
         return {**result, "busy": _speed(folder, "core", job)}
 
 

@@ -6,18 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from termac.arch import Config
-from termac.arch.memory_map import weight_entries
-from termac.arch.records import SCALE
-from termac.arch.registers import COUNTERS, LOG_ENTRIES
-from termac.arch.timing import PROGRAM_OVERHEAD
+from termac.arch.registers import COUNTERS
 from termac.device import Device, Result, join_results
 from termac.errors import InputError
-from termac.image import Image
+from termac.image import Image, save_image
 from termac_hw.core import Core
 from termac_hw.emit import emit_verilog
 
@@ -25,7 +21,7 @@ from termac_sim.build import build
 from termac_sim.runner import run_bench
 from termac_sim.waves import wave_format
 
-__all__ = ["SimulatedDevice", "build_core", "core_verilog", "image_memories", "run_images"]
+__all__ = ["SimulatedDevice", "build_core", "core_verilog", "run_images"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -49,28 +45,6 @@ def core_verilog(config: Config) -> str:
 def build_core(config: Config, *, waves: str = "", coverage: bool = False) -> Path:
     """Build the simulator of a configuration, or find it in the cache."""
     return build(core_verilog(config), "termac", PUBLIC, waves=waves, coverage=coverage)
-
-
-def image_memories(image: Image) -> dict[str, list[int]]:
-    """Contents of every memory but the activations, by path below the top module."""
-    config, parameters = image.config, image.parameters
-    memories = {
-        "sequencer.words": image.program.tolist(),
-        "engine.taps": image.taps.tolist(),
-    }
-    weights = weight_entries(config, image.weights)
-    biases = parameters["bias"] & 0xFFFFFFFF
-    scales = SCALE.pack(parameters)
-    for group in range(config.drains):
-        memories[f"weights_{group}.words"] = _integers(weights[:, group])
-        memories[f"drain_{group}.accumulator.biases"] = biases[:, group].tolist()
-        memories[f"drain_{group}.accumulator.scales"] = _integers(scales[:, group])
-    return memories
-
-
-def _integers(entries: NDArray[np.uint32]) -> list[int]:
-    """Entries [n, parts] as one integer each."""
-    return [int.from_bytes(entry.tobytes(), "little") for entry in entries]
 
 
 class SimulatedDevice(Device):
@@ -175,13 +149,23 @@ def run_images(
                 raise InputError(
                     f"input must be a batch [N, height, width, channels], not {x.shape}"
                 )
-            np.save(work / f"{number}.npy", np.stack([image.store_input(sample) for sample in x]))
-            programs.append(_program(image, work / str(number), tensors))
-        config = batches[0][0].config
+            for sample in x:  # refused here, not in the middle of a simulation
+                image.store_input(sample)
+            path = work / str(number)
+            save_image(image, path)
+            np.save(f"{path}.npy", x)
+            programs.append(
+                {
+                    "image": str(path),
+                    "inputs": f"{path}.npy",
+                    "result": f"{path}.npz",
+                    "tensors": tensors,
+                }
+            )
         run_bench(
             folder,
             "termac_sim.benches.network",
-            parameters={"programs": programs, "banks": config.banks, "width": config.lanes},
+            parameters={"programs": programs},
             progress=progress,
             waves=waves is not None,
             folder=work,
@@ -190,7 +174,7 @@ def run_images(
             _deliver(work / f"dump.{wave_format(waves)}", waves)
         results = []
         for (image, _), program in zip(batches, programs, strict=True):
-            with np.load(program["result"]) as data:
+            with np.load(str(program["result"])) as data:
                 results.append(_result(image, dict(data), tensors))
     return results
 
@@ -203,49 +187,16 @@ def _deliver(recorded: Path, target: Path) -> None:
         draft.replace(target)
 
 
-def _program(image: Image, path: Path, tensors: bool) -> dict[str, Any]:
-    """What :mod:`termac_sim.benches.network` needs to know of an image; files beside ``path``."""
-    kept = image.layers if tensors else []
-    return {
-        "inputs": f"{path}.npy",
-        "result": f"{path}.npz",
-        "memories": image_memories(image),
-        "input_base": image.input.base,
-        "output": [image.output.base, image.output.words],
-        "layers": [
-            {
-                "after": layer.last_descriptor + 1,
-                "base": layer.storage.base,
-                "words": layer.storage.words,
-            }
-            for layer in kept
-        ],
-        "descriptors": image.layers[-1].last_descriptor + 1,
-        "watchdog": 2 * image.cycles,  # a program that hangs ends in a named error
-    }
-
-
 def _result(image: Image, found: dict[str, NDArray], tensors: bool) -> Result:
-    """What the bench wrote, in terms of the image."""
-    kept = {
-        layer.name: np.stack([layer.storage.at(0).load(w) for w in found[f"layer_{index}"]])
-        for index, layer in enumerate(image.layers)
-        if tensors
-    }
-    ends = np.pad(found["ends"], ((0, 0), (1, 0)), constant_values=PROGRAM_OVERHEAD)
-    cycles = np.stack(
-        [
-            ends[:, layer.last_descriptor + 1] - ends[:, layer.first_descriptor]
-            if layer.last_descriptor < LOG_ENTRIES
-            else np.zeros(len(ends), np.int64)
-            for layer in image.layers
-        ],
-        axis=1,
-    )
+    """What :mod:`termac_sim.benches.network` wrote."""
     return Result(
-        outputs=np.stack([image.output.at(0).load(words) for words in found["output"]]),
-        tensors=kept,
-        cycles=cycles,
-        total_cycles=found["totals"],
-        counters={name: found["counters"][:, index] for index, name in enumerate(COUNTERS)},
+        outputs=found["outputs"],
+        tensors={
+            layer.name: found[f"layer_{index}"]
+            for index, layer in enumerate(image.layers)
+            if tensors
+        },
+        cycles=found["cycles"],
+        total_cycles=found["total_cycles"],
+        counters={name: found[name] for name in COUNTERS},
     )

@@ -12,18 +12,16 @@ import random
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, RisingEdge, Timer
+from cocotb.triggers import RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiResp
 from termac.arch import DESCRIPTOR, DESCRIPTOR_WORDS, HEADER, Opcode
 from termac.arch.cells import DATA_TERMS, TERMS
-from termac.arch.memory_map import MemoryMap
-from termac.arch.registers import COUNTERS, ID, REGISTERS, VERSION, Access, ErrorCode
-from termac.arch.timing import PROGRAM_OVERHEAD
+from termac.arch.registers import ID, REGISTERS, VERSION, Access, ErrorCode
 from termac.graph import golden
 from termac.image import load_image
 
 from termac_sim.exchange import parameters
-from termac_sim.host import PERIOD
+from termac_sim.host import PERIOD, SimulatedHost
 
 
 class WriteMonitor:
@@ -47,32 +45,18 @@ class WriteMonitor:
                 self.while_busy += count
 
 
-class Driver:
-    """A host with an image: loads it, starts it, reads results."""
+class Ports:
+    """A :class:`termac.device.host.Bus`: both ports, through independent bus masters.
+
+    Every access must be answered with OKAY.
+    """
 
     def __init__(self, dut):
-        job = parameters()
-        self.dut = dut
-        self.image = load_image(job["image"])
-        self.inputs = np.load(job["inputs"])
-        self.map = MemoryMap(self.image.config)
-        self.expected = golden.run(self.image.graph, self.inputs)[self.image.graph.output]
-
-    async def reset(self, *, stalls=0.0):
-        """Reset, connect the masters; every channel pauses in that share of the cycles."""
-        dut = self.dut
-        dut.rst.value = 1
-        dut.clk.value = 0
         self.window = AxiMaster(AxiBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
-        Clock(dut.clk, PERIOD, unit="ns", impl="gpi").start()
-        await Timer(10 * PERIOD, unit="ns")
-        await RisingEdge(dut.clk)
-        dut.rst.value = 0
-        await Timer(5 * PERIOD, unit="ns")
-        self.stall(stalls)
 
     def stall(self, share):
+        """Every channel pauses in that share of the cycles."""
         for master in (self.window, self.registers):
             for channel in (
                 master.write_if.aw_channel, master.write_if.w_channel, master.write_if.b_channel,
@@ -81,66 +65,67 @@ class Driver:
                 channel.set_pause_generator(_pauses(share) if share else None)
                 channel.pause = False
 
-    async def read(self, name):
-        """Value of a register."""
-        answer = await self.registers.read(REGISTERS[name].offset, 4)
-        assert answer.resp == AxiResp.OKAY, name
+    async def read_register(self, offset):
+        answer = await self.registers.read(offset, 4)
+        assert answer.resp == AxiResp.OKAY, hex(offset)
         return int.from_bytes(answer.data, "little")
 
-    async def write(self, name, **fields):
-        register = REGISTERS[name]
-        data = register.pack(**fields).to_bytes(4, "little")
-        answer = await self.registers.write(register.offset, data)
-        assert answer.resp == AxiResp.OKAY, name
+    async def write_register(self, offset, value):
+        answer = await self.registers.write(offset, value.to_bytes(4, "little"))
+        assert answer.resp == AxiResp.OKAY, hex(offset)
 
-    async def status(self):
-        return REGISTERS["STATUS"].unpack(await self.read("STATUS"))
+    async def read_words(self, address, count):
+        answer = await self.window.read(address, 4 * count)
+        assert answer.resp == AxiResp.OKAY, hex(address)
+        return np.frombuffer(answer.data, "<u4")
 
-    async def store(self, blocks):
-        """Write blocks of the memory map; all must be accepted."""
-        for block in blocks:
-            data = np.ascontiguousarray(block.words, "<u4").tobytes()
-            answer = await self.window.write(block.address, data)
-            assert answer.resp == AxiResp.OKAY, hex(block.address)
+    async def write_words(self, address, words):
+        answer = await self.window.write(address, np.ascontiguousarray(words, "<u4").tobytes())
+        assert answer.resp == AxiResp.OKAY, hex(address)
 
-    async def load(self):
-        """Everything but the input."""
-        for blocks in self.image.blocks().values():
-            await self.store(blocks)
 
-    async def fetch(self, base, words):
-        """Words of the activation memory, uint8 [words, W]."""
-        region = self.map.activations
-        answer = await self.window.read(region.address(base), words * region.word_stride)
-        assert answer.resp == AxiResp.OKAY
-        beats = np.frombuffer(answer.data, "<u4")
-        return self.map.unpack_activations(beats).view(np.uint8)
+class Driver(SimulatedHost):
+    """A host with one image and its inputs, over :class:`Ports`."""
 
-    async def store_input(self, number):
-        words = self.image.store_input(self.inputs[number])
-        await self.store(self.map.pack_activations(words, self.image.input.base))
-        return words
+    bus: Ports
+
+    def __init__(self, dut):
+        job = parameters()
+        self.image = load_image(job["image"])
+        self.inputs = np.load(job["inputs"])
+        self.expected = golden.run(self.image.graph, self.inputs)[self.image.graph.output]
+        dut.rst.value = 1
+        dut.clk.value = 0
+        super().__init__(dut, self.image.config, Ports(dut))
+
+    async def reset(self, *, stalls=0.0):
+        """Start the clock and reset; every channel pauses in that share of the cycles."""
+        dut = self.dut
+        Clock(dut.clk, PERIOD, unit="ns", impl="gpi").start()
+        await Timer(10 * PERIOD, unit="ns")
+        await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        await Timer(5 * PERIOD, unit="ns")
+        self.bus.stall(stalls)
+
+    async def write_input(self, number):
+        return await self.store_input(self.image, self.inputs[number])
 
     async def check_output(self, number):
-        storage = self.image.output
-        words = await self.fetch(storage.base, storage.words)
-        found = storage.at(0).load(words)
+        found = await self.read_tensor(self.image.output)
         np.testing.assert_array_equal(found, self.expected[number])
 
     async def finish(self):
-        """Wait until a started program has ended."""
-        if not self.dut.busy.value:
-            await RisingEdge(self.dut.busy)
-        await FallingEdge(self.dut.busy)
-        await Timer(PERIOD, unit="ns")
+        """Start, and wait until the program has ended, well or not."""
+        await self.start()
+        await self.idle()
 
     async def run(self, number):
         """A good run, from input to output."""
-        await self.store_input(number)
-        await self.write("CONTROL", start=1)
-        await self.finish()
+        await self.write_input(number)
+        await self.start()
+        await self.wait()
         assert await self.status() == {"busy": 0, "done": 1, "error": 0}
-        assert await self.read("ERROR") == ErrorCode.NONE
         await self.check_output(number)
 
 
@@ -155,10 +140,10 @@ async def host_loads_runs_and_reads(dut):
     driver = Driver(dut)
     await driver.reset(stalls=0.4)
     monitor = WriteMonitor(dut)
-    await driver.load()
+    await driver.load(driver.image)
     for number in range(len(driver.inputs)):
-        written = await driver.store_input(number)
-        back = await driver.fetch(driver.image.input.base, len(written))
+        written = await driver.write_input(number)
+        back = await driver.read_activations(driver.image.input.base, len(written))
         np.testing.assert_array_equal(back, written)
         before = monitor.total
         await driver.write("CONTROL", start=1)
@@ -183,18 +168,16 @@ async def memories_are_closed_while_busy(dut):
     """Every access to the window is refused during a run, and changes nothing."""
     driver = Driver(dut)
     await driver.reset(stalls=0.2)
-    await driver.load()
-    await driver.store_input(0)
-    await driver.write("CONTROL", start=1)
-    if not dut.busy.value:
-        await RisingEdge(dut.busy)
+    await driver.load(driver.image)
+    await driver.write_input(0)
+    await driver.start()
     refused = 0
     while dut.busy.value:
         for region in driver.map.regions:
             size = region.word_stride * random.randint(1, 3)
             start = region.base
-            writes = await driver.window.write(start, random.randbytes(size))
-            reads = await driver.window.read(start, size)
+            writes = await driver.bus.window.write(start, random.randbytes(size))
+            reads = await driver.bus.window.read(start, size)
             if dut.busy.value:
                 assert writes.resp == reads.resp == AxiResp.SLVERR, region.name
                 assert not any(reads.data)
@@ -210,7 +193,7 @@ async def memories_are_closed_while_busy(dut):
         if refused > 15:
             break
     assert refused > 15
-    await driver.finish()
+    await driver.idle()
     assert await driver.read("CYCLES") == driver.image.cycles
     await driver.check_output(0)
     await driver.run(len(driver.inputs) - 1)  # with what was loaded before
@@ -229,7 +212,7 @@ async def registers_tell_the_truth(dut):
     assert await driver.read("CONFIG_HASH") == config.hash32
     for name, register in REGISTERS.items():
         if register.access is Access.READ_ONLY:
-            answer = await driver.registers.write(register.offset, b"\xff" * 4)
+            answer = await driver.bus.registers.write(register.offset, b"\xff" * 4)
             assert answer.resp == AxiResp.SLVERR, name
         elif register.access is Access.READ_WRITE and name != "WATCHDOG":
             value = random.randrange(1 << register.fields.width)
@@ -237,23 +220,18 @@ async def registers_tell_the_truth(dut):
             assert await driver.read(name) == value
             await driver.write(name, value=0)
     for offset in (0x07C, 0xFFC):
-        assert (await driver.registers.read(offset, 4)).resp == AxiResp.SLVERR
-        assert (await driver.registers.write(offset, bytes(4))).resp == AxiResp.SLVERR
+        assert (await driver.bus.registers.read(offset, 4)).resp == AxiResp.SLVERR
+        assert (await driver.bus.registers.write(offset, bytes(4))).resp == AxiResp.SLVERR
 
-    driver.stall(0)
-    await driver.load()
+    driver.bus.stall(0)
+    await driver.load(driver.image)
     await driver.run(0)
-    counters = {
-        name: await driver.read(name) for name in ("CYCLES", *(name.upper() for name in COUNTERS))
-    }
-    assert counters.pop("CYCLES") == image.cycles == sum(counters.values())
+    counters = await driver.counters()
+    assert await driver.read("CYCLES") == image.cycles == sum(counters.values())
     assert all(counters.values())
     assert await driver.read("LAYER") == image.layers[-1].last_descriptor + 1
-    end = PROGRAM_OVERHEAD
-    for layer in image.layers:
-        end += layer.cycles
-        await driver.write("LOG_INDEX", value=layer.last_descriptor)
-        assert await driver.read("LOG_CYCLES") == end, layer.name
+    cycles = await driver.layer_cycles(image)
+    assert cycles.tolist() == [layer.cycles for layer in image.layers]
     await driver.write("CONTROL", clear=1)
     assert await driver.status() == {"busy": 0, "done": 0, "error": 0}
 
@@ -263,14 +241,13 @@ async def bad_programs_end_in_named_errors(dut):
     """Each bad program ends with its code; the good one runs right after it."""
     driver = Driver(dut)
     await driver.reset()
-    await driver.load()
+    await driver.load(driver.image)
     await driver.run(0)
     program = [int(word) for word in driver.image.program]
     codes = set()
     for name, changes, code, layer in _faults(driver.image):
-        await driver.store_input(0)
+        await driver.write_input(0)
         await driver.store(_words(driver, changes))
-        await driver.write("CONTROL", start=1)
         await driver.finish()
         found = ErrorCode(await driver.read("ERROR"))
         assert found == code, f"{name}: {found.name}, not {code.name}"
@@ -291,11 +268,10 @@ async def watchdog_and_program_address(dut):
     driver = Driver(dut)
     image, config = driver.image, driver.image.config
     await driver.reset()
-    await driver.load()
+    await driver.load(driver.image)
     await driver.run(0)
     for limit in (1, 50, image.cycles // 2, image.cycles - 4):
         await driver.write("WATCHDOG", value=limit)
-        await driver.write("CONTROL", start=1)
         await driver.finish()
         assert await driver.read("ERROR") == ErrorCode.WATCHDOG, limit
         assert await driver.read("CYCLES") in range(limit, limit + 4)
@@ -310,13 +286,11 @@ async def watchdog_and_program_address(dut):
     place = len(image.program) + 3
     await driver.store(driver.map.pack_program(image.program[:count], place))
     await driver.store(_words(driver, {0: 0}))
-    await driver.write("CONTROL", start=1)
     await driver.finish()
     assert await driver.read("ERROR") == ErrorCode.CONFIG
     await driver.write("PROGRAM", value=place)
     await driver.run(0)
     await driver.write("PROGRAM", value=config.program_depth)
-    await driver.write("CONTROL", start=1)
     await driver.finish()
     assert await driver.read("ERROR") in (ErrorCode.ADDRESS, ErrorCode.CONFIG)
     await driver.write("PROGRAM", value=place)

@@ -7,10 +7,11 @@ import time
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, RisingEdge, Timer
+from cocotb.triggers import Timer
+from termac.image import load_image
 
 from termac_sim.exchange import parameters, report_progress
-from termac_sim.host import PERIOD, Host
+from termac_sim.host import PERIOD, SimulatedHost
 
 
 def _report(cycles: int, seconds: float) -> None:
@@ -39,22 +40,19 @@ async def free_run(dut):
 async def core(dut):
     """The accelerator runs a program; the bench waits for the end.
 
-    Parameters: ``memories`` (path -> words), ``input`` (npy), ``input_base``, ``banks``, ``runs``.
+    Parameters: ``image`` (folder), ``input`` (npy: int8 [height, width, channels]), ``runs``.
     """
     job = parameters()
-    host = Host(dut)
+    image = load_image(job["image"])
+    host = SimulatedHost(dut, image.config)
     await host.reset()
-    for path, words in job["memories"].items():
-        await host.load(path, words)
+    await host.load(image)
     cycles, seconds = 0, 0.0
     for _ in range(job["runs"]):
-        await host.write_activations(job["input_base"], np.load(job["input"]), job["banks"])
+        await host.store_input(image, np.load(job["input"]))
         started = time.process_time()
-        await host.write("CONTROL", start=1)
-        if not dut.busy.value:
-            await RisingEdge(dut.busy)
-        await FallingEdge(dut.busy)
+        await host.start()
+        await host.wait()
         seconds += time.process_time() - started
-        assert await host.read("ERROR") == 0
         cycles += await host.read("CYCLES")
     _report(cycles, seconds)

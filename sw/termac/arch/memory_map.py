@@ -145,6 +145,19 @@ class Region:
             return [Block(self.address(first), padded.reshape(-1))]
         return [Block(self.address(first + i), row.reshape(-1)) for i, row in enumerate(padded)]
 
+    def entries(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Whole entries of a block, padding left out, [n] -> [words, groups, beats].
+
+        Raises
+        ------
+        ValueError
+            If the words are no whole entries of all groups.
+        """
+        stride = self.groups << self.beat_width
+        if words.ndim != 1 or len(words) % stride:
+            raise ValueError(f"{self.name}: an entry of all groups takes {stride} words")
+        return words.reshape(-1, self.groups, 1 << self.beat_width)[..., : self.beats]
+
 
 class MemoryMap:
     """All regions of one configuration.
@@ -205,6 +218,19 @@ class MemoryMap:
             return None
         return region, word, group, beat
 
+    def entry(self, address: int) -> tuple[Region, int]:
+        """Region and word of a byte address at which an entry of all groups begins.
+
+        Raises
+        ------
+        ValueError
+            If none begins there.
+        """
+        place = self.decode(address)
+        if place is None or address % 4 or place[2:] != (0, 0):
+            raise ValueError(f"no entry begins at address {address:#x}")
+        return place[:2]
+
     def pack_program(self, words: NDArray[np.uint32], first: int = 0) -> list[Block]:
         """Program words [n]."""
         return self.program.blocks(words[:, None, None], first)
@@ -234,8 +260,7 @@ class MemoryMap:
 
     def unpack_activations(self, words: NDArray[np.uint32]) -> NDArray[np.int8]:
         """Activation words [n, W] from what was read of ``n`` whole entries, padding included."""
-        region = self.activations
-        entries = words.reshape(-1, 1 << region.beat_width)[:, : region.beats]
+        entries = self.activations.entries(words)[:, 0]
         return np.ascontiguousarray(entries.astype("<u4")).view(np.int8)
 
 

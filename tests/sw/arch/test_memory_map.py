@@ -163,3 +163,34 @@ def test_weight_entries_hold_the_rows_of_a_drain_side_by_side(config):
             rows = weights[word, drain * config.segments :][: config.segments]
             assert value == sum(int(w) << config.weight_width * j for j, w in enumerate(rows))
     np.testing.assert_array_equal(entry_weights(config, entries), weights)
+
+
+@pytest.mark.parametrize("config", [load_config("tiny"), ODD], ids=lambda config: config.name)
+def test_entries_are_what_blocks_were_made_of(config):
+    rng = np.random.default_rng(3)
+    memory_map = MemoryMap(config)
+    for region in memory_map.regions:
+        shape = (5, region.groups, region.beats)
+        entries = rng.integers(0, 1 << 32, shape, dtype=np.uint32)
+        found, words = [], []
+        for block in region.blocks(entries, 2):
+            place, word = memory_map.entry(block.address)
+            assert place is region
+            words.append(word)
+            found.append(region.entries(block.words))
+        np.testing.assert_array_equal(np.concatenate(found), entries)
+        assert words == ([2] if len(words) == 1 else [2, 3, 4, 5, 6])
+
+
+def test_no_entry_begins_in_a_hole_or_inside_another():
+    memory_map = MemoryMap(ODD)
+    weights = memory_map.weights
+    assert weights.beats == 3
+    for address in (
+        weights.address(1, 1), weights.address(1, 0, 1), weights.address(1) + 2,
+        weights.address(1, 0, 2) + 4, weights.address(29) + weights.word_stride, -4,
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"no entry begins at address {address:#x}"):
+            memory_map.entry(address)
+    with pytest.raises(ValueError, match=r"weights: an entry of all groups takes 12 words"):
+        weights.entries(np.zeros(13, np.uint32))
