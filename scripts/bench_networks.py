@@ -118,7 +118,7 @@ def simulated(image: Image, x: NDArray[np.int8], advance: Callable[..., None]) -
     """Run images through the Verilog and compare everything."""
     from termac_sim.device import SimulatedDevice
 
-    result = SimulatedDevice(image, progress=advance).run(x, tensors=True)
+    result = SimulatedDevice(image).run(x, tensors=True, progress=advance)
     equal = compare(image, result, golden.run(image.graph, x))
     check_cycles(image, result)
     (cycles,) = set(result.total_cycles.tolist())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from termac.arch import Config
 from termac.arch.registers import COUNTERS
-from termac.device import Device, Result, join_results
+from termac.device import Device, Progress, Result, join_results
 from termac.errors import InputError
 from termac.image import Image, save_image
 from termac_hw.core import Core
@@ -22,8 +22,6 @@ from termac_sim.runner import run_bench
 from termac_sim.waves import wave_format
 
 __all__ = ["SimulatedDevice", "build_core", "core_verilog", "run_images"]
-
-Progress = Callable[[int, int, str], None]
 
 PUBLIC = (
     ("termac_sequencer", "words"),
@@ -57,8 +55,6 @@ class SimulatedDevice(Device):
         Record all signals into this file: FST if its name ends in ``.fst``, VCD if in ``.vcd``.
     waves_images : int
         Record so many samples of a batch, the first ones; the others run at full speed.
-    progress : callable, optional
-        Called with done, total, text.
 
     Raises
     ------
@@ -68,47 +64,41 @@ class SimulatedDevice(Device):
         If the simulator does not build.
     """
 
-    def __init__(
-        self,
-        image: Image,
-        *,
-        waves: Path | None = None,
-        waves_images: int = 1,
-        progress: Progress | None = None,
-    ) -> None:
+    def __init__(self, image: Image, *, waves: Path | None = None, waves_images: int = 1) -> None:
         super().__init__(image)
         if waves_images < 1:
             raise ValueError(f"waves_images must be at least 1, not {waves_images!r}")
         self.waves = waves
         self.waves_images = waves_images
-        self.progress = progress
         self.folder = build_core(image.config, waves=wave_format(waves) if waves else "")
 
-    def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
+    def run(
+        self, x: NDArray[np.int8], *, tensors: bool = False, progress: Progress | None = None
+    ) -> Result:
         if self.waves is None:
             (result,) = run_images(
-                self.folder, [(self.image, x)], tensors=tensors, progress=self.progress
+                self.folder, [(self.image, x)], tensors=tensors, progress=progress
             )
             return result
         recorded, rest = x[: self.waves_images], x[self.waves_images :]
         (result,) = run_images(
             self.folder, [(self.image, recorded)], tensors=tensors, waves=self.waves,
-            progress=self._counting(0, len(x)),
+            progress=_counting(progress, 0, len(x)),
         )  # fmt: skip
         if not len(rest):
             return result
         (more,) = run_images(
             build_core(self.image.config), [(self.image, rest)], tensors=tensors,
-            progress=self._counting(len(recorded), len(x)),
+            progress=_counting(progress, len(recorded), len(x)),
         )  # fmt: skip
         return join_results([result, more])
 
-    def _counting(self, before: int, total: int) -> Progress | None:
-        """Progress of one of two simulations, as that of the whole batch."""
-        progress = self.progress
-        if progress is None:
-            return None
-        return lambda done, _, text: progress(before + done, total, text)
+
+def _counting(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of one of two simulations, as that of the whole batch."""
+    if progress is None:
+        return None
+    return lambda done, _, text: progress(before + done, total, text)
 
 
 def run_images(

@@ -113,8 +113,7 @@ def simulate(
         with progress(f"Building the simulator of {image.config.name}"):
             device = simulated_device(image, waves=waves, waves_images=waves_images or 1)
         with progress(f"Simulating {image.graph.name}") as advance:
-            device.progress = advance
-            result = device.run(x, tensors=check)
+            result = device.run(x, tensors=check, progress=advance)
     if check:
         with progress("Comparing every layer"):
             compare(image, result, golden.run(image.graph, x))

@@ -7,7 +7,7 @@ interface, so that whatever runs on one runs on all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from termac.graph import golden
 from termac.image import Image
 
-__all__ = ["Device", "GoldenDevice", "Result", "join_results"]
+__all__ = ["Device", "GoldenDevice", "Progress", "Result", "join_results"]
+
+Progress = Callable[[int, int, str], None]
+"""Called with done, total, text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +72,16 @@ class Device(ABC):
         self.image = image
 
     @abstractmethod
-    def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
+    def run(
+        self, x: NDArray[np.int8], *, tensors: bool = False, progress: Progress | None = None
+    ) -> Result:
         """Run a batch, image by image.
 
         Parameters
         ----------
         x : int8 [N, height, width, channels], see :func:`termac.graph.golden.quantize_input`
         tensors : also keep the output of every layer
+        progress : called with done, total, text
 
         Raises
         ------
@@ -89,7 +95,11 @@ class Device(ABC):
 class GoldenDevice(Device):
     """The golden model: evaluates the integer graph, knows nothing of the program."""
 
-    def run(self, x: NDArray[np.int8], *, tensors: bool = False) -> Result:
+    def run(
+        self, x: NDArray[np.int8], *, tensors: bool = False, progress: Progress | None = None
+    ) -> Result:
         graph = self.image.graph
         values = golden.run(graph, x)
+        if progress is not None:
+            progress(len(x), len(x), "images")
         return Result(outputs=values[graph.output], tensors=values if tensors else {})

@@ -110,8 +110,7 @@ def run_demo(
     with stage("Building the simulator"):
         device = simulated_device(image)
     with stage(f"Running {images} test images through the Verilog") as advance:
-        device.progress = advance
-        result = device.run(x[:images], tensors=True)
+        result = device.run(x[:images], tensors=True, progress=advance)
 
     with stage("Comparing every layer with the golden model"):
         wanted = golden.run(graph, x[:images])
