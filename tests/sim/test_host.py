@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from termac.arch.memory_map import MemoryMap
 from termac.compile import compile_graph
+from termac.errors import InputError
+from termac_sim.device import run_images
 from termac_sim.host import memory_contents
 
 from tests.sim.random_layers import SHORT_CONFIGS
@@ -62,3 +64,12 @@ def test_banks_hold_the_bytes_of_their_lanes(config):
     np.testing.assert_array_equal(
         MemoryMap(config).unpack_activations(blocks[0].words).view(np.uint8), words
     )
+
+
+@pytest.mark.parametrize("wrong", ["a batch less", "none", "a line less"])
+def test_inputs_are_refused_before_anything_is_simulated(tmp_path, wrong):
+    image = compile_graph(random_graph(2), SHORT_CONFIGS[1])
+    x = random_input(image.graph, 1)[None]
+    given = {"a batch less": x[0], "none": x[:0], "a line less": x[:, 1:]}[wrong]
+    with pytest.raises(InputError, match=r"input must be a batch|shape must be"):
+        run_images(tmp_path, [(image, given)])
