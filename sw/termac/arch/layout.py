@@ -1,6 +1,6 @@
 """Bit layouts that hardware decodes and software packs.
 
-A :class:`Layout` is nothing but an ordered list of fields. ``termac_hw`` turns it into an Amaranth
+A :class:`Layout` is an ordered list of fields. ``termac_hw`` turns it into an Amaranth
 ``StructLayout``; the compiler packs NumPy arrays with it; the documentation prints it. No field
 offset is typed anywhere else.
 """

@@ -1,6 +1,6 @@
 """The byte addresses through which a host reaches the memories of the accelerator.
 
-A byte address of the AXI4 window is nothing but bit fields, so that the hardware decodes it by
+A byte address of the AXI4 window consists of bit fields, so that the hardware decodes it by
 slicing::
 
     | region (3) | word | group | beat | byte (2) |
@@ -113,7 +113,7 @@ class Region:
         return self.base + word * self.word_stride + group * self.group_stride + 4 * beat
 
     def blocks(self, entries: NDArray[np.uint32], first: int = 0) -> list[Block]:
-        """Whole entries as consecutive words, in the order in which they must be written.
+        """Whole entries as consecutive words, in the order of their addresses.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class Region:
         Raises
         ------
         ValueError
-            If the shape is wrong or the entries do not fit behind ``first``.
+            If the shape is wrong or the entries do not fit after ``first``.
         """
         if entries.ndim != 3 or entries.shape[1:] != (self.groups, self.beats):
             raise ValueError(

@@ -119,7 +119,7 @@ def drain_cycles(config: Config) -> int:
 def residual_queue_depth(config: Config) -> int:
     """Vectors whose residual bytes may wait in a drain, a power of two.
 
-    The bytes are read with the vector's taps; the drain wants them once the sums have crossed the
+    The bytes are read with the vector's taps. The drain needs them once the sums have crossed the
     array and the requantizer. Reads of a word are at least S + 1 cycles apart.
     """
     wait = (
@@ -136,9 +136,9 @@ def residual_spread(config: Config) -> int:
     arrive in the order of the vectors, one vector at a time: where a word's last row tile is
     followed by the next word's first, passes with ``sum_last`` must be further apart than this.
     """
-    behind = max(0, config.word_bytes - config.rows)
+    last = max(0, config.word_bytes - config.rows)  # bytes before the last row tile
     firsts = range(0, config.rows, config.unit)
-    banks = max((first + behind) // config.lanes - first // config.lanes for first in firsts)
+    banks = max((first + last) // config.lanes - first // config.lanes for first in firsts)
     return banks * config.segments
 
 
@@ -179,7 +179,7 @@ def layer_cycles(config: Config, layer: LayerTiming) -> int:
             issue = count * (layer.last_time if last else layer.time)
             passes += times * (issue + reload if deep else max(issue, reload))
     passes *= layer.row_tiles
-    # Nothing is loaded behind the last pass, so it is not held back by the interlock.
+    # Nothing is loaded after the last pass, so it is not held back by the interlock.
     final = (rest or depth) * (layer.last_time if layer.last[-1] else layer.time)
     passes -= reload if deep else max(final, reload) - final
     return setup + fill + passes + drain_cycles(config)

@@ -27,7 +27,7 @@ from termac.terms.slots import rounds
 __all__ = ["Contents", "contents"]
 
 LARGEST_PAIRED = (1 << LARGEST_EXPONENT) + 2 * (1 << LARGEST_EXPONENT) // 3
-"""Largest weight of distinct terms: one of the largest, and what has smaller ones beside it."""
+"""Largest weight of distinct terms: the largest term plus two thirds of it in smaller ones."""
 
 
 class Contents(ABC):
@@ -150,11 +150,12 @@ class _SlotTerms(_Terms):
 class _PairTerms(_Terms):
     """Terms with exponents of their own, the largest first, of equal ones the lowest lane.
 
-    A pass holds as many of a group's terms as make the budget cost fewest cycles, of equal ones the
-    fewest: then words fill passes best, and groups below the budget take fewer entries.
+    A pass holds the number of a group's terms with which the budget costs the fewest cycles. Of
+    equal numbers it is the smallest: then words fill passes best, and groups below the budget take
+    fewer entries.
 
-    Whole activations are their at most four NAF terms, zero point included; no other encoding, and
-    no value less its zero point, is sure to have as few.
+    Whole activations are their NAF terms, four at most, zero point included. Another encoding, or
+    a value minus its zero point, may have more.
     """
 
     def __init__(self, config: Config, budget: int, data: int = 0, encoding: str = "naf"):

@@ -79,7 +79,7 @@ class Image:
         Packed by :attr:`termac.arch.Config.weight_layout`. A tile is one plane or, where cells
         keep terms, one plane per term.
     parameters : ``bias``, ``multiplier``, ``shift``: int64 [words, drains]
-    layers : in the order in which they run
+    layers : in execution order
     input : format of the input tensor, which the host writes
     output : format of the output tensor, which the host reads
     """

@@ -125,8 +125,8 @@ class Storage:
 def _places(pixels: int, channels: int, blocks: int, banks: int, lanes: int) -> tuple[int, ...]:
     """Bytes of a stored pixel for (sub-pixel, channel), in this order.
 
-    A tap costs as many selects of a word as the fullest bank has bytes that some row wants. Rows
-    want one channel of several sub-pixels (depthwise layers), or all channels of some sub-pixels
+    A tap costs as many selects of a word as the fullest bank has bytes that some row reads. Rows
+    read one channel of several sub-pixels (depthwise layers), or all channels of some sub-pixels
     (neighbouring words), so both are spread over the banks.
     """
     by_channel = np.zeros((channels, banks), np.int64)
