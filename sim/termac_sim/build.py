@@ -139,8 +139,7 @@ def control_file(verilog: str, top: str, public: Iterable[tuple[str, str]]) -> s
     modules = dict(re.findall(r"^module (\w+)(.*?)^endmodule", verilog, re.M | re.S))
     if top not in modules:
         raise ValueError(f"The Verilog has no module {top!r}; it has {', '.join(modules)}")
-    header = re.match(r"\s*\(([^)]*)\)", modules[top])
-    ports = re.findall(r"\w+", header[1]) if header else []
+    ports = re.findall(r"^ *(?:input|output)\b[^,;=/]*?(\w+)(?: =|[,;]|$| +//)", modules[top], re.M)
     wanted = dict.fromkeys([(top, port) for port in ports] + list(public))
     lines = ["`verilator_config"]
     for module, variable in wanted:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from amaranth._toolchain.yosys import find_yosys
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Fragment, Instance, ResetSignal, Shape, Value
+from amaranth.hdl import ClockSignal, Fragment, Instance, ResetSignal, Shape, Signal, Value
 from amaranth.hdl._ir import PortDirection
+from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib.data import Layout
 from amaranth.lib.wiring import In, Signature
 
-from termac_hw.emit.text import clean_rtlil, clean_verilog, drop_unused_input
+from termac_hw.emit.rtlil import clean_rtlil, drop_unused_input, struct_fields
+from termac_hw.emit.verilog import port_name, readable
 
 __all__ = ["WAIVERS", "Emission", "emit_verilog", "place", "write_verilog"]
 
@@ -61,10 +63,16 @@ class Emission:
     Members
     -------
     modules : dict from module name to RTLIL text, children before parents
+        As Amaranth writes it, without unused clocks and resets.
+    components : dict from module name to a component of it
+    nets : dict from module name to set of str
+        Names made up for the ports of children and memories.
     """
 
     def __init__(self):
         self.modules = {}
+        self.components = {}
+        self.nets = {}
         self._domains = {}
         self._fingerprints = {}
 
@@ -73,9 +81,9 @@ class Emission:
         module_name = self.add(component)
         ports = _ports(component)
         arguments = []
-        for port_name, (signal, direction) in ports.items():
+        for port, (signal, direction) in ports.items():
             kind = "i" if direction is PortDirection.Input else "o"
-            arguments.append((kind, port_name, signal))
+            arguments.append((kind, port, signal))
         for domain, clk, rst in self._domains[module_name]:
             if clk:
                 arguments.append(("i", clk, ClockSignal(domain)))
@@ -119,7 +127,9 @@ class Emission:
                 used.append(signal.name if is_used else None)
             domains.append((domain, *used))
         self._domains[module_name] = domains
-        return clean_rtlil(text, nets)
+        self.components[module_name] = component
+        self.nets[module_name] = nets
+        return text
 
 
 def emit_verilog(top):
@@ -141,10 +151,13 @@ def emit_verilog(top):
     emission = Emission()
     emission.add(top)
     names = list(emission.modules)
-    verilog = _clean_up("\n".join(emission.modules.values()), names)
+    texts = [clean_rtlil(text, emission.nets[name]) for name, text in emission.modules.items()]
+    verilog = _to_verilog("\n".join(texts), names)
     bodies = {}
     for match in re.finditer(r"^module (\w+)\(.*?^endmodule\n", verilog, re.M | re.S):
-        bodies[match[1]] = clean_verilog(match[0])
+        name = match[1]
+        fields = struct_fields(emission.modules[name])
+        bodies[name] = readable(match[0], emission.components[name], fields)
     return "\n".join([_header(top), *(bodies[name] for name in names)])
 
 
@@ -165,7 +178,7 @@ def _ports(component):
         signal = Value.cast(value)
         if len(signal):
             direction = PortDirection.Input if member.flow == In else PortDirection.Output
-            name = "_".join(map(str, path))
+            name = port_name(path)
             if name in ports:
                 raise ValueError(f"{type(component).__name__} has two ports named {name!r}")
             ports[name] = (signal, direction)
@@ -200,19 +213,39 @@ def _fingerprint(component):
 
 
 def _name_nets(fragment):
-    """Name the nets between a fragment and its instances after instance and port; the names."""
+    """Name nets to instances and memories after instance or memory, and port; the names."""
     names = set()
     for child, name, _src_loc in fragment.subfragments:
+        if isinstance(child, MemoryInstance):
+            names |= _name_memory(child, name or "memory")
+            continue
         if isinstance(child, Instance) and hasattr(child, "placed_ports"):
-            for port_name, (signal, _direction) in child.placed_ports.items():
-                signal.name = f"{child.placed_name or name or child.type}_{port_name}"
+            for port, (signal, _direction) in child.placed_ports.items():
+                signal.name = f"{child.placed_name or name or child.type}_{port}"
                 names.add(signal.name)
         else:
             names |= _name_nets(child)
     return names
 
 
-def _clean_up(text, names):
+def _name_memory(memory, name):
+    """Name the nets to a memory ``NAME_read_address`` and so on; the names."""
+    names = set()
+    for kind, ports in (("read", memory._read_ports), ("write", memory._write_ports)):
+        for index, port in enumerate(ports):
+            number = f"_{index}" if len(ports) > 1 else ""
+            for part, value in (
+                ("address", port._addr),
+                ("data", port._data),
+                ("enable", port._en),
+            ):
+                if isinstance(value, Signal):
+                    value.name = f"{name}_{kind}{number}_{part}"
+                    names.add(value.name)
+    return names
+
+
+def _to_verilog(text, names):
     """Flatten, fold enables and resets into the flip-flops, and write Verilog.
 
     Without ``opt_dff`` every register has an ``always @*`` block with its enable and reset, which
@@ -231,6 +264,8 @@ def _clean_up(text, names):
         "opt_clean",
         "opt_dff",
         "opt_merge * t:$*dff* %d",
+        "opt_expr -mux_undef -mux_bool",  # what a register is not told to take, it need not choose
+        "wreduce t:$add t:$sub t:$mul",  # carries that nobody reads
         "opt_clean",  # not -purge: it prefers the name of a net to the name of its register
         "write_verilog -noattr",
     ]

@@ -1,10 +1,8 @@
-"""Text clean-ups between Amaranth and readable Verilog: first on RTLIL, then on Verilog."""
+"""What is cleaned up in the RTLIL of a component, before yosys makes Verilog of it."""
 
 import re
-from collections import Counter
-from functools import partial
 
-__all__ = ["clean_rtlil", "clean_verilog", "drop_unused_input"]
+__all__ = ["clean_rtlil", "drop_unused_input", "struct_fields"]
 
 _KEYWORDS = frozenset(  # of SystemVerilog
     re.findall(
@@ -44,11 +42,6 @@ def clean_rtlil(text, nets):
     return _rename_keywords(_number_ports_from_one(text))
 
 
-def clean_verilog(module):
-    """Make one Verilog module of yosys readable and its memories mappable to block RAM."""
-    return _allow_collisions(_drop_unused_nets(_legalize(module)))
-
-
 def drop_unused_input(text, name):
     """Remove a clock or reset input that nothing uses. Returns the text and whether it is used."""
     wire = re.search(rf"^ *wire width 1 input \d+ +\\{name}\n", text, re.M)
@@ -68,6 +61,27 @@ def _drop_zero_contents(text):
         return match[0] if any("1" in bits for bits in re.findall(r"'([01]*)", data)) else ""
 
     return re.sub(cell, keep, text, flags=re.M)
+
+
+def struct_fields(text):
+    """Fields of structures, as Amaranth shows them by wires (``\\record.tag``).
+
+    Returns
+    -------
+    dict from signal to list of (field, lowest bit, width)
+        Names as Verilog identifiers; a field within a field comes before the outer one.
+    """
+    fields = {}
+    pattern = r"^connect \\(\S+?[.\[]\S*) \\([^\s.\[]+) \[(\d+)(?::(\d+))?\]$"
+    for name, signal, high, low in re.findall(pattern, text, re.M):
+        plain = re.sub(r"\W+", "_", name).strip("_")
+        signal = f"{signal}_" if signal in _KEYWORDS else re.sub(r"\W", "_", signal)
+        high, low = int(high), int(low or high)
+        plain, signal = plain.replace("__", "_"), signal.replace("__", "_")
+        fields.setdefault(signal, []).append((plain, low, high - low + 1))
+    for found in fields.values():
+        found.sort(key=lambda field: field[2])
+    return fields
 
 
 def _drop_fields(text):
@@ -115,60 +129,3 @@ def _prefer_own_names(text, nets):
         fixed = port.end() if port else 0  # names of other things: ports, modules, memories
         lines.append(line[:fixed] + re.sub(r"\\([^\s\[\]{}]+)", swap, line[fixed:]))
     return "\n".join(lines) + end + rest
-
-
-def _legalize(module):
-    """Replace a module's escaped identifiers (``\\fifo.level``) by plain ones (``fifo_level``)."""
-    taken = set(re.findall(r"(?<![\\\w.$])\w+", module))
-    names = {}
-
-    def rename(match):
-        if match[1] not in names:
-            name = base = re.sub(r"\W+", "_", match[1])
-            count = 1
-            while name in taken:
-                count += 1
-                name = f"{base}_{count}"
-            taken.add(name)
-            names[match[1]] = name
-        return names[match[1]]
-
-    return re.sub(r"\\(\S+) ", rename, module)
-
-
-def _allow_collisions(module):
-    """Mark memories as free to return anything for a word that is written in the same cycle.
-
-    No memory of the accelerator is ever read at the address that is being written: layers run
-    empty before the next one starts, and the distances inside a layer are constants. Without the
-    attribute, yosys keeps "the old word" alive with registers beside every block RAM.
-    """
-    return re.sub(
-        r"^(  reg (?:\[\d+:\d+\] )?\w+ \[\d+:\d+\];)",
-        r"  (* no_rw_check *)\n\1",
-        module,
-        flags=re.M,
-    )
-
-
-def _drop_unused_nets(module):
-    """Remove nets that are assigned but never read, until there are none."""
-    declaration = re.compile(r"^  wire (?:signed )?(?:\[\d+:\d+\] )?(\w+);\n", re.M)
-    assignment = re.compile(r"^  assign (\w+)(?:\[[\d:]+\])? = .*;\n", re.M)
-    ports = set(re.findall(r"\w+", module[: module.index(";")]))
-    while True:
-        uses = Counter(re.findall(r"(?<![\w.'])[A-Za-z_]\w*", module))
-        assigned = Counter(match[1] for match in assignment.finditer(module))
-        unused = {
-            match[1]
-            for match in declaration.finditer(module)
-            if uses[match[1]] == 1 + assigned[match[1]] and match[1] not in ports
-        }
-        if not unused:
-            return module
-        for pattern in (declaration, assignment):
-            module = pattern.sub(partial(_drop_if, unused), module)
-
-
-def _drop_if(names, match):
-    return "" if match[1] in names else match[0]
