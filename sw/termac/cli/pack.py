@@ -167,7 +167,7 @@ def _draw(packed: Packed, picture: Path) -> None:
 
 
 def _report(done: LabelledPack, output: Path, picture: Path | None, reporter: Reporter) -> None:
-    from termac.image.summary import summary_rows
+    from termac.image.summary import memory_rows, summary_rows
 
     packed, accuracy = done.packed, done.accuracy
     image, found = packed.image, packed.quality
@@ -188,6 +188,7 @@ def _report(done: LabelledPack, output: Path, picture: Path | None, reporter: Re
         "cycles": image.cycles,
         "macs": image.macs,
         "layers": rows,
+        "memories": memory_rows(image),
         "quality": quality,
         "combining": packed.combining_rows,
         "terms": packed.terms_rows,

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from termac.arch import Config
 from termac.image import Image
-from termac.image.summary import memory_rows
+from termac.image.summary import layer_cells, memory_rows
 
 __all__ = [
     "accuracy_table",
@@ -125,21 +125,19 @@ def layers_table(
     layers = image.layers
     start_and_end = image.cycles - sum(layer.cycles for layer in layers)
     busy = sum(layer.utilization * layer.cycles for layer in layers) / max(1, image.cycles)
+    rows = [layer_cells(layer) for layer in layers]
+    own = {title: [row[title] for row in rows] for title in rows[0]}
     # Header, whether numbers, a cell per layer, of start and end, of all.
     columns: list[tuple[str, bool, list[str], str, str]] = [
-        ("layer", False, [layer.name for layer in layers], "start and end", "all"),
-        ("output", True, ["x".join(map(str, n.storage.tensor.shape)) for n in layers], "", ""),
-        ("MAC", True, [f"{layer.macs:,}" for layer in layers], "", f"{image.macs:,}"),
+        ("layer", False, own["layer"], "start and end", "all"),
+        ("output", True, own["output"], "", ""),
+        ("MAC", True, own["MAC"], "", f"{image.macs:,}"),
     ]
     if simulated is None:
-        shares = [f"{layer.nonzero / max(1, layer.weights):.1%}" for layer in layers]
-        columns.append(("nonzero", True, shares, "", ""))
-    columns.append(("passes", True, [f"{layer.passes:,}" for layer in layers], "", ""))
-    predicted = [f"{layer.cycles:,}" for layer in layers]
-    columns.append(
-        ("cycles" if simulated is None else "predicted", True, predicted, f"{start_and_end:,}",
-         f"{image.cycles:,}")
-    )  # fmt: skip
+        columns.append(("nonzero", True, own["nonzero"], "", ""))
+    columns.append(("passes", True, own["passes"], "", ""))
+    predicted = "cycles" if simulated is None else "predicted"
+    columns.append((predicted, True, own["cycles"], f"{start_and_end:,}", f"{image.cycles:,}"))
     if simulated is not None:
         rest = simulated_total - int(simulated.sum()) if simulated_total else 0
         cells = [_count(int(cycles)) for cycles in simulated]
@@ -147,8 +145,8 @@ def layers_table(
     if signal_to_noise is not None:
         heard = [_decibels(signal_to_noise[layer.name]) for layer in layers]
         columns.append(("SNR, dB", True, heard, "", ""))
-    columns.append(("slots used", True, [f"{layer.density:.1%}" for layer in layers], "", ""))
-    columns.append(("busy", True, [f"{n.utilization:.1%}" for n in layers], "", f"{busy:.1%}"))
+    columns.append(("slots used", True, own["used"], "", ""))
+    columns.append(("busy", True, own["busy"], "", f"{busy:.1%}"))
 
     title = f"Layers of {image.graph.name} on {image.config.name}"
     table = _table(title, [(header, number) for header, number, *_ in columns])

@@ -100,6 +100,8 @@ def test_pack_prints_a_summary_of_every_layer(data, packed, tmp_path):
     facts = json.loads(succeed(*arguments, tmp_path / "two", "--json").stdout)
     image = load_image(packed)
     assert [row["layer"] for row in facts["layers"]] == [layer.name for layer in image.layers]
+    used = {row["memory"]: (row["used"], row["words"]) for row in facts["memories"]}
+    assert used["program"] == (len(image.program), image.config.program_depth)
     assert facts["cycles"] == image.cycles
     for layer in image.layers:
         assert layer.name in text
