@@ -28,6 +28,7 @@ __all__ = [
     "atomic_folder",
     "check_writable_file",
     "check_writable_folder",
+    "fault_of_npy",
     "load_array",
     "open_plain",
     "read_plain",
@@ -125,7 +126,7 @@ def load_array(path: Path, what: str) -> NDArray[np.generic]:
             if stream.read(6) != b"\x93NUMPY":
                 raise InputError(f"{what} {path}: not an .npy file; write it with numpy.save")
             stream.seek(0)
-            reason = _fault_of_npy(stream)
+            reason = fault_of_npy(stream, os.fstat(stream.fileno()).st_size)
             if reason:
                 raise InputError(f"{what} {path}: {reason}")
             stream.seek(0)
@@ -134,8 +135,8 @@ def load_array(path: Path, what: str) -> NDArray[np.generic]:
         raise InputError(f"{what} {path}: cannot be read: {_reason(error)}") from None
 
 
-def _fault_of_npy(stream: BinaryIO) -> str:
-    """What is wrong with an .npy file, or nothing; before anything is allocated."""
+def fault_of_npy(stream: BinaryIO, size: int) -> str:
+    """What is wrong with an .npy file of a size, or nothing; before anything is allocated."""
     try:
         version = np.lib.format.read_magic(stream)
         read_header = {
@@ -151,11 +152,11 @@ def _fault_of_npy(stream: BinaryIO) -> str:
         return "holds Python objects; save an array of numbers"
     if dtype.kind not in "biufc":
         return f"is of type {dtype}, must be floating point or integer"
-    if any(type(size) is not int or not 0 <= size < 1 << 63 for size in shape):
+    if any(type(axis) is not int or not 0 <= axis < 1 << 63 for axis in shape):
         return f"damaged .npy file: shape {reprlib.repr(shape)} is impossible"
     wanted = math.prod(shape) * dtype.itemsize
-    found = os.fstat(stream.fileno()).st_size - stream.tell()
-    if found != wanted or math.prod(size for size in shape if size) >= 1 << 63:
+    found = size - stream.tell()
+    if found != wanted or math.prod(axis for axis in shape if axis) >= 1 << 63:
         less = "truncated" if found < wanted else "damaged"
         return (
             f"damaged or truncated .npy file ({less}): shape {shape} of {dtype} takes {wanted:,} "

@@ -8,6 +8,7 @@ from cocotb.triggers import FallingEdge, First, Timer, ValueChange
 from termac.arch.registers import COUNTERS
 from termac.errors import DeviceError
 from termac.image import load_image
+from termac.image.verify import MOST_CYCLES
 
 from termac_sim.exchange import parameters, report_progress
 from termac_sim.host import SimulatedHost
@@ -30,7 +31,7 @@ async def run_networks(dut):
     for number, (program, image) in enumerate(zip(programs, images, strict=True)):
         await host.load(image)
         # A program that hangs ends in a named error.
-        await host.write("WATCHDOG", value=2 * image.cycles)
+        await host.write("WATCHDOG", value=min(2 * image.cycles, MOST_CYCLES))
         run = _Run(host, image, tensors=program["tensors"])
         for index, x in enumerate(inputs[number]):
             try:

@@ -268,7 +268,8 @@ def descriptors(program: Iterable[int]) -> Iterator[DecodedLayer]:
         first, count = values["records"], values["passes"]
         if max(address + DESCRIPTOR_WORDS, first + count) > len(words):
             raise ValueError(
-                f"the layer at program word {address} has words beyond the {len(words)} there are"
+                f"the program ends at word {len(words)}, before all words of the layer at word "
+                f"{address}"
             )
         yield DecodedLayer(values, [PASS.unpack_one(word) for word in words[first : first + count]])
         address += DESCRIPTOR_WORDS

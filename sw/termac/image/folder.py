@@ -1,9 +1,9 @@
 """An image as a folder: a manifest, one file per memory, the graph, a summary.
 
 ``manifest.json`` names format, configuration, tensors, memory map, layers and the SHA-256 of every
-other file. Each memory is there twice: ``.bin`` (32-bit little-endian words, as the host writes
-them) and ``.mem`` (one hexadecimal entry a line, for ``$readmemh``). Writing the same image twice
-gives the same bytes.
+other file, and seals itself with a checksum of its own content. Each memory is there twice:
+``.bin`` (32-bit little-endian words, as the host writes them) and ``.mem`` (one hexadecimal entry
+a line, for ``$readmemh``). Writing the same image twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,14 @@ from termac.files import atomic_folder
 from termac.graph import Graph, Tensor
 from termac.graph.file import load_graph, save_graph
 from termac.image.image import Image, LayerInfo
+from termac.image.seal import GraphArrays, read_files, read_manifest, seal
 from termac.image.storage import Storage
 from termac.image.summary import summary_rows, summary_text
+from termac.image.verify import check_image, decode_program
 
 __all__ = ["FORMAT", "load_image", "save_image"]
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder; other versions are refused."""
 
 _COUNTS = (
@@ -90,6 +91,7 @@ def save_image(image: Image, folder: str | Path) -> None:
         ],
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
+    manifest["seal"] = seal(manifest)
     with atomic_folder(folder) as place:
         for name, data in files.items():
             (place / name).write_bytes(data)
@@ -110,17 +112,7 @@ def load_image(folder: str | Path, config: Config | None = None) -> Image:
         If a file is missing or damaged, or the image is of another format or configuration.
     """
     folder = Path(folder)
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-    except OSError:
-        raise ImageError(f"{folder}: no image here, manifest.json cannot be read") from None
-    except ValueError:
-        raise ImageError(f"{folder}/manifest.json is damaged: not JSON") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise ImageError(
-            f"{folder}: image format is {found!r}, this version reads {FORMAT}; compile it again"
-        )
+    manifest = read_manifest(folder, FORMAT)
     try:
         own = Config(**manifest["config"])
         if own.digest != manifest["config_digest"]:
@@ -130,27 +122,31 @@ def load_image(folder: str | Path, config: Config | None = None) -> Image:
                 f"{folder}: image is for config {own.name!r} ({own.digest[:8]}), not for "
                 f"{config.name!r} ({config.digest[:8]}); compile it again for that config"
             )
-        files = {name: _read(folder, name, digest) for name, digest in manifest["sha256"].items()}
-        with np.load(io.BytesIO(files["graph.npz"]), allow_pickle=False) as arrays:
-            graph = load_graph(json.loads(files["graph.json"]), dict(arrays))
-        return _image(own, graph, manifest, files)
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        files = read_files(folder, dict(manifest["sha256"]), own)
+        image = _image(own, _graph(folder, files), manifest, files)
+        check_image(image)
+        if manifest["seal"] != seal(manifest):  # last: what is wrong says more than that it is
+            raise ValueError("its checksum is wrong; compile the image again")
+    except (
+        *(LookupError, TypeError, ValueError, AttributeError, OverflowError),
+        *(RecursionError, ConfigError),
+    ) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ImageError(f"{folder}/manifest.json is damaged: {reason}") from None
-    except zipfile.BadZipFile:
-        raise ImageError(f"{folder}/graph.npz is damaged: not an archive") from None
+    return image
 
 
-def _read(folder: Path, name: str, digest: str) -> bytes:
-    if Path(name).name != name:
-        raise ImageError(f"{folder}/manifest.json is damaged: {name!r} is no plain file name")
+def _graph(folder: Path, files: dict[str, bytes]) -> Graph:
     try:
-        data = (folder / name).read_bytes()
-    except OSError:
-        raise ImageError(f"{folder}: file {name} is missing; compile the image again") from None
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ImageError(f"{folder}: checksum of {name} is wrong; compile the image again")
-    return data
+        arrays = GraphArrays(files["graph.npz"])
+    except ValueError as error:
+        raise ImageError(f"{folder}/graph.npz is damaged: {error}") from None
+    try:
+        graph = load_graph(json.loads(files["graph.json"]), arrays)
+        arrays.check_all_read()
+    except (ImageError, ValueError, RecursionError) as error:
+        raise ImageError(f"{folder}: {error}") from None
+    return graph
 
 
 def _json(value: Any) -> bytes:
@@ -198,6 +194,7 @@ def _image(
     records = [_entries(files[f"parameters_{g}.bin"], PARAMETER.width) for g in drains]
     parameters = PARAMETER.unpack(np.stack(records, axis=1))
     program = _entries(files["program.bin"], 32)[:, 0]
+    decode_program(program)
     # Cycles follow from the program; what an older generator predicted is of no interest.
     cycles = [layer_cycles(config, timing) for timing in decode_timings(program)]
     layers = [
@@ -206,11 +203,14 @@ def _image(
             nodes=tuple(record["nodes"]),
             storage=_storage(record["storage"], graph.tensors, config),
             cycles=sum(cycles[record["first_descriptor"] :][: record["descriptors"]]),
-            **{key: record[key] for key in (*_COUNTS, *_RATIOS)},
+            **{key: _typed(record, key, int) for key in _COUNTS},
+            **{key: _typed(record, key, float) for key in _RATIOS},
         )
         for record in manifest["layers"]
     ]
-    output = next(layer.storage for layer in layers if layer.name == manifest["output"])
+    outputs = [layer.storage for layer in layers if layer.name == manifest["output"]]
+    if len(outputs) != 1:
+        raise ValueError(f"output {manifest['output']!r} is not one of the layers")
     return Image(
         config=config,
         graph=graph,
@@ -220,7 +220,7 @@ def _image(
         parameters=parameters,
         layers=layers,
         input=_storage(manifest["input"], graph.tensors, config),
-        output=output,
+        output=outputs[0],
     )
 
 
@@ -244,13 +244,24 @@ def _storage_record(storage: Storage) -> dict[str, Any]:
 
 def _storage(record: dict[str, Any], tensors: dict[str, Tensor], config: Config) -> Storage:
     tensor = tensors[record["tensor"]]
+    told = (tuple(record["shape"]), record["scale"], record["zero_point"], record["bits"])
+    if told != (tensor.shape, tensor.scale, tensor.zero_point, tensor.bits):
+        raise ValueError(f"tensor {tensor.name!r} is not that of the graph")
     fy, fx = record["factor"]
+    if not all(type(value) is int for value in (fy, fx, *record["positions"])):
+        raise ValueError(f"tensor {tensor.name!r}: factor or positions are no integers")
     return Storage(
         tensor=tensor,
         factor=(fy, fx),
-        blocks=record["blocks"],
+        blocks=_typed(record, "blocks", int),
         positions=np.array(record["positions"], np.int64).reshape(fy, fx, tensor.shape[2]),
         word_bytes=config.word_bytes,
-        base=record["base"],
+        base=_typed(record, "base", int),
         kind=config.kind,
     )
+
+
+def _typed(record: dict[str, Any], key: str, kind: type) -> Any:
+    if type(record[key]) is not kind:
+        raise ValueError(f"{key} is not of type {kind.__name__}: {record[key]!r}")
+    return record[key]

@@ -143,11 +143,11 @@ def test_other_config_and_format_are_refused(image, tmp_path):
         load_image(folder, CONFIGS[1])
     manifest = json.loads((folder / "manifest.json").read_text())
     for change, match in (
-        ({"format": 99}, "image format is 99, this version reads 3"),
+        ({"format": 99}, "image format is 99, this version reads 4"),
         ({"config": {**manifest["config"], "rows": 12}}, "disagree|damaged"),
         ({"layers": None}, "damaged"),
-        ({"sha256": {"../secret": "0"}}, "no plain file name"),
-        ({"sha256": {}}, "'graph.npz' is missing"),
+        ({"sha256": {"../secret": "0"}}, "is no file of an image"),
+        ({"sha256": {}}, "'program.bin' is missing"),
     ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(ImageError, match=match):
