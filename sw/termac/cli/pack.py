@@ -11,7 +11,7 @@ import click
 
 from termac.cli.common import Reporter, json_option
 from termac.cli.options import SelectsOption, TermChoice, TermOption, labels_option, test_option
-from termac.cli.warn import warn
+from termac.cli.warn import strict_option, warn
 from termac.files import check_writable_file, check_writable_folder, load_array
 from termac.report.console import progress
 
@@ -95,6 +95,7 @@ __all__ = ["pack"]
     help="Draw the filter matrices before and after packing; the planes of terms, if cells keep "
     "them.",
 )
+@strict_option
 @json_option
 def pack(
     model: Path,
@@ -110,6 +111,7 @@ def pack(
     test_path: Path | None,
     max_accuracy_loss: float | None,
     picture: Path | None,
+    strict: bool,
     reporter: Reporter,
 ) -> None:
     """Quantize MODEL.onnx and compile it for a configuration.
@@ -148,10 +150,10 @@ def pack(
             max_accuracy_loss=max_accuracy_loss, bits=bits, combine=selects, terms=terms,
             encoding=encoding, max_loss=max_loss, progress=advance,
         )  # fmt: skip
+        warn([*done.packed.warnings, *done.warnings], strict=strict)
         if picture is not None:
             _draw(done.packed, picture)
         save_image(done.packed.image, output)
-    warn(done.warnings, strict=False)
     _report(done, output, picture, reporter)
 
 
@@ -195,7 +197,7 @@ def _report(done: LabelledPack, output: Path, picture: Path | None, reporter: Re
         "accuracy": accuracy.record() if accuracy else None,
         "max_loss": done.max_loss,
         "notes": packed.notes,
-        "warnings": done.warnings,
+        "warnings": [*packed.warnings, *done.warnings],
     }
 
     def tables() -> Iterator[Any]:

@@ -16,7 +16,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def strict_option(command: _Command) -> _Command:
     """Add ``--strict``; the command hands it to :func:`warn`."""
-    return click.option("--strict", is_flag=True, help="Warnings about data are errors.")(command)
+    return click.option("--strict", is_flag=True, help="Warnings are errors.")(command)
 
 
 def warn(findings: Sequence[str], *, strict: bool) -> None:

@@ -15,6 +15,7 @@ from termac.compile import Grouping, compile_graph
 from termac.compile.limits import check_limits
 from termac.compress import quantize
 from termac.compress.combine.prune import MAX_LOSS, CombinedLayer, CombinedNetwork, combine_network
+from termac.compress.quantize.findings import calibration_findings
 from termac.compress.quantize.quality import Quality, measure_quality
 from termac.compress.terms.allowance import MORE, Allowance, check_allowance, check_cell
 from termac.compress.terms.layer import TermLayer
@@ -80,6 +81,13 @@ class Packed:
     def layer(self, node: str) -> LayerInfo:
         """The layer of the image that computes a node of the graph."""
         return next(layer for layer in self.image.layers if node in layer.nodes)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What is doubtful about the calibration data, one line each."""
+        if self.pruned is None or self.calibration is None:
+            return []
+        return calibration_findings(self.pruned, self.graph, self.calibration)
 
     @cached_property
     def quality(self) -> Quality | None:

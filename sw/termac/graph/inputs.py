@@ -12,7 +12,14 @@ from termac.graph.integer import Graph
 from termac.graph.samples import check_samples, to_nhwc
 from termac.graph.tensor import Tensor
 
-__all__ = ["CLIPPED_SHARE", "check_range", "clip_input", "quantize_input", "quantize_values"]
+__all__ = [
+    "CLIPPED_SHARE",
+    "check_range",
+    "clip_input",
+    "clipped",
+    "quantize_input",
+    "quantize_values",
+]
 
 CLIPPED_SHARE = 0.01
 """Share of clipped input values from which on they are worth a word."""
@@ -110,14 +117,19 @@ def _rounded(values: NDArray[np.generic], tensor: Tensor) -> NDArray[np.float64]
     return np.asarray(np.rint(values.astype(np.float64) / tensor.scale) + tensor.zero_point)
 
 
+def clipped(values: NDArray[np.generic], tensor: Tensor) -> NDArray[np.bool_]:
+    """Where real values are beyond what a tensor holds, and by more than rounding."""
+    low, high = tensor.limits
+    rounded = _rounded(values, tensor)
+    return np.asarray((rounded < low) | (rounded > high))
+
+
 def _clipping(samples: NDArray[np.generic], tensor: Tensor) -> str | None:
     """One line if too many samples lie outside what a tensor holds."""
-    low, high = tensor.limits
-    rounded = _rounded(samples, tensor)
-    share = float(np.mean((rounded < low) | (rounded > high)))
+    share = float(np.mean(clipped(samples, tensor)))
     if share <= CLIPPED_SHARE:
         return None
-    first, last = (tensor.scale * (limit - tensor.zero_point) for limit in (low, high))
+    first, last = tensor.span
     return (
         f"{share:.1%} of the input values are clipped: they span {samples.min():.4g}.."
         f"{samples.max():.4g}, input {tensor.name!r} holds {first:.4g}..{last:.4g} since "

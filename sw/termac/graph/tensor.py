@@ -32,3 +32,9 @@ class Tensor:
     def limits(self) -> tuple[int, int]:
         """Smallest and largest stored value."""
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Smallest and largest real value."""
+        low, high = self.limits
+        return self.scale * (low - self.zero_point), self.scale * (high - self.zero_point)

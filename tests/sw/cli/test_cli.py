@@ -179,6 +179,18 @@ def test_integers_are_real_values_unless_quantized_says_they_are_stored(data, pa
     assert "span 300..300" in line
 
 
+def test_blank_calibration_is_said_and_an_error_where_strict(tmp_path):
+    np.save(tmp_path / "blank.npy", np.zeros((1, 1, 8, 8)))
+    arguments = ["pack", MODEL, "--config", "demo", "--calibration", tmp_path / "blank.npy", "-o"]
+    done = succeed(*arguments, tmp_path / "image", "--json")
+    lines = json.loads(done.stdout)["warnings"]
+    assert lines[0].startswith("the calibration of tensor 'input' is constant (0)")
+    assert done.stderr.splitlines() == [f"warning: {line}" for line in lines]
+    line = fail(*arguments, tmp_path / "strict", "--strict")
+    assert line.startswith(f"error: {lines[0]}")
+    assert not (tmp_path / "strict").exists()
+
+
 def test_clipped_input_is_said_and_an_error_where_strict(data, packed, tmp_path):
     np.save(tmp_path / "x.npy", 100 * np.load(data / "test.npy"))
     arguments = ["simulate", packed, "--input", tmp_path / "x.npy", "--engine", "golden"]

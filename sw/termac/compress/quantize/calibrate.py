@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from termac.errors import InputError
 from termac.graph import FloatGraph
 
-__all__ = ["Range", "affine_parameters", "find_ranges", "sharing_roots"]
+__all__ = ["Range", "affine_parameters", "counted_tensors", "find_ranges", "sharing_roots"]
 
 BINS = 2048
 """Bins of a calibration histogram."""
@@ -52,6 +52,18 @@ def sharing_roots(graph: FloatGraph) -> dict[str, str]:
     return roots
 
 
+def counted_tensors(graph: FloatGraph) -> list[str]:
+    """Tensors whose values decide their range: the output, and what a node computes with.
+
+    Of a tensor that is only pooled nobody sees the smaller values.
+    """
+    return [
+        name
+        for name in graph.shapes
+        if name == graph.output or not all(node.KEEPS_VALUES for node in graph.consumers(name))
+    ]
+
+
 def find_ranges(
     graph: FloatGraph, x: NDArray[np.float32], bits: Mapping[str, int]
 ) -> dict[str, Range]:
@@ -69,12 +81,7 @@ def find_ranges(
         If a tensor becomes infinite on the calibration data.
     """
     roots = sharing_roots(graph)
-    # Only what a node computes with counts: no node reads the smaller values of a pooled tensor.
-    counted = [
-        name
-        for name in graph.shapes
-        if name == graph.output or not all(node.KEEPS_VALUES for node in graph.consumers(name))
-    ]
+    counted = counted_tensors(graph)
     low: dict[str, float] = dict.fromkeys(roots.values(), 0.0)
     high: dict[str, float] = dict.fromkeys(roots.values(), 0.0)
     for values in graph.batches(x):
