@@ -15,6 +15,7 @@ from termac.compile import Grouping, compile_graph
 from termac.compile.limits import check_limits
 from termac.compress import quantize
 from termac.compress.combine.prune import MAX_LOSS, CombinedLayer, CombinedNetwork, combine_network
+from termac.compress.quantize.equalize import equalize_if_better
 from termac.compress.quantize.findings import calibration_findings
 from termac.compress.quantize.quality import Quality, measure_quality
 from termac.compress.terms.allowance import MORE, Allowance, check_allowance, check_cell
@@ -23,7 +24,7 @@ from termac.compress.terms.network import TermNetwork, fit_terms
 from termac.errors import CapacityError, ConfigError, InputError
 from termac.graph import FloatConv, FloatGraph, Graph
 from termac.image import Image, LayerInfo
-from termac.terms.budget import TermBudget, read_budgets
+from termac.terms.budget import PROPERTY, TermBudget, read_budgets
 
 __all__ = ["TERMS_LOSS", "Packed", "check_choices", "pack"]
 
@@ -45,7 +46,8 @@ class Packed:
     ----------
     image : Image
     model : FloatGraph, optional
-        The network as it was read; None if it came in integers.
+        The network as it was read, equalized if that helps; None if it came in integers. See
+        :mod:`termac.compress.quantize.equalize`.
     pruned : FloatGraph, optional
         What was quantized: ``model``, pruned where columns combine.
     grouping : Grouping, optional
@@ -209,6 +211,8 @@ def pack(
     if grouping is None:
         grouping = Grouping.read(model.properties, model.shapes)
     read, grouping = _fitting(model, grouping, config)
+    if PROPERTY not in read.properties:  # a model trained for terms has the scales it needs
+        read = equalize_if_better(read, calibration, bits=bits)
     pruned, combined = read, []
     if combine is not None:
         done = _combine(read, calibration, config, combine, max_loss, grouping, progress)

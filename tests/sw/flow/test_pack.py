@@ -8,6 +8,7 @@ from termac.arch import load_config
 from termac.compile import Grouping, compile_graph
 from termac.compress import quantize
 from termac.compress.combine.prune import combine_network
+from termac.compress.quantize.quality import measure_quality
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
 from termac.errors import ConfigError, InputError
@@ -17,6 +18,8 @@ from termac.flow.pack import pack
 from termac.frontend import load_onnx
 
 DEMO = load_config("demo")
+SPREAD = ("first", "second")
+"""A convolution of the digits network, and the only one that reads it."""
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +122,23 @@ def test_a_float_model_needs_calibration_and_an_integer_one_takes_no_choices(mod
         pack(model, DEMO)
     with pytest.raises(ConfigError, match="is in integers already"):
         pack(quantize(model, samples), DEMO, combine=2)
+
+
+def test_filters_of_very_different_scale_are_equalized_with_a_note(model, samples):
+    """The same function with filters spread over 1e4: nothing is lost on the way to integers."""
+    nodes = {node.name: node for node in model.nodes}
+    first, second = nodes[SPREAD[0]], nodes[SPREAD[1]]
+    size = np.exp2(np.linspace(-7, 7, len(first.weights)).round()).astype(np.float32)
+    nodes[first.name] = replace(
+        first, weights=first.weights * size[:, None, None, None], bias=first.bias * size
+    )
+    nodes[second.name] = replace(second, weights=second.weights / size)
+    wide = replace(model, nodes=list(nodes.values()))
+    packed, plain = pack(wide, DEMO, samples), pack(model, DEMO, samples)
+    assert any("lifts the output by" in note for note in packed.notes)
+    output = model.output
+    heard = packed.quality.signal_to_noise[output]
+    assert heard > plain.quality.signal_to_noise[output] - 1
+    spread = measure_quality(wide, quantize(wide, samples), samples).signal_to_noise[output]
+    assert heard > spread + 10
+    assert not plain.notes
