@@ -12,7 +12,10 @@ from termac_hw.axi.signature import Axi4
 from termac_hw.emit import place
 from termac_hw.memory.write import MemoryWrite
 
-__all__ = ["READ_LATENCY", "AxiMemory"]
+__all__ = ["ID_WIDTH", "READ_LATENCY", "AxiMemory"]
+
+ID_WIDTH = 4
+"""Bits of a transaction ID, unless told otherwise."""
 
 READ_LATENCY = 2
 """Cycles from ``activation_read.address`` to ``activation_data``."""
@@ -61,7 +64,7 @@ class AxiMemory(wiring.Component):
 
     module_name = "termac_axi_memory"
 
-    def __init__(self, config, *, id_width=4):
+    def __init__(self, config, *, id_width=ID_WIDTH):
         if not isinstance(id_width, int) or not 1 <= id_width <= 32:
             raise ValueError(f"ID width must be 1 to 32 bits, not {id_width!r}")
         self.config = config

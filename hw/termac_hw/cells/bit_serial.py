@@ -22,7 +22,15 @@ from termac.arch.cells import INTERLEAVED
 
 from termac_hw.layouts import struct
 
-__all__ = ["BITS", "INDEX", "OFFSET", "BitSerialCell", "Feeder", "lane_bundle_width"]
+__all__ = [
+    "BITS",
+    "INDEX",
+    "OFFSET",
+    "BitSerialCell",
+    "Feeder",
+    "budget_faults",
+    "lane_bundle_width",
+]
 
 OFFSET = (1 << 15) - (1 << 7)
 """What a cell adds to the sum of a vector beside its product.
@@ -41,6 +49,11 @@ INDEX = (INTERLEAVED - 1).bit_length()
 def lane_bundle_width(config: Config) -> int:
     """Bits of one column's lane bundle: one bit per lane, the number of the MAC, the swap token."""
     return config.lanes + INDEX + 1
+
+
+def budget_faults(layer):
+    """A vector takes 8 beats: activations of fewer bits are extended."""
+    return [layer.beats != 8]
 
 
 class BitSerialCell(wiring.Component):

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from amaranth.hdl import Value
 from amaranth.lib.wiring import Component
 from termac.arch import DESCRIPTOR, Config
 from termac.errors import ConfigError
@@ -48,6 +50,9 @@ class CellKind:
     settings : names of :data:`SETTINGS` that feeder or encoder take
     row_settings : names of :data:`ROW_SETTINGS` that the row ends take; with ``doubles``, a row end
         has a port ``double``, valid with its beat
+    budget_fields : fields of the layer descriptor that say how a vector is cut into beats
+    budget_faults : conditions under which it cannot do a layer, on those fields and ``beats`` of a
+        :class:`termac_hw.control.descriptor.Descriptor`
     """
 
     Cell: Callable[[Config], Component]
@@ -57,6 +62,8 @@ class CellKind:
     Encoder: Callable[[Config], Component] | None = None
     settings: tuple[str, ...] = ()
     row_settings: tuple[str, ...] = ()
+    budget_fields: tuple[str, ...] = ()
+    budget_faults: Callable[[Any], list[Value]] = lambda layer: []
 
 
 _KINDS = {
@@ -66,14 +73,17 @@ _KINDS = {
     "bit_serial": CellKind(
         bit_serial.BitSerialCell, bit_serial.Feeder, bit_serial_end.RowEnd,
         bit_serial.lane_bundle_width, settings=("clear",), row_settings=("clear",),
+        budget_faults=bit_serial.budget_faults,
     ),
     "term": CellKind(
         term.TermCell, term.Feeder, term.RowEnd, term.lane_bundle_width,
-        row_settings=("clear", "doubles"),
+        row_settings=("clear", "doubles"), budget_fields=("terms",),
+        budget_faults=term.budget_faults,
     ),
     "term_pair": CellKind(
         term_pair.TermPairCell, term_pair.Feeder, term_pair.RowEnd, term_pair.lane_bundle_width,
         Encoder=TermEncoder, settings=("terms", "hese", "centred"), row_settings=("clear",),
+        budget_fields=("terms", "data_terms"), budget_faults=term_pair.budget_faults,
     ),
 }  # fmt: skip
 

@@ -21,12 +21,17 @@ from termac.arch.cells import PLACE_WIDTH, TERMS, TERMS_AHEAD
 
 from termac_hw.layouts import struct
 
-__all__ = ["Feeder", "RowEnd", "TermCell", "lane_bundle_width"]
+__all__ = ["Feeder", "RowEnd", "TermCell", "budget_faults", "lane_bundle_width"]
 
 
 def lane_bundle_width(config: Config) -> int:
     """Bits of one column's lane bundle: a byte per lane, then the place of the beat's term."""
     return 8 * config.lanes + PLACE_WIDTH
+
+
+def budget_faults(layer):
+    """A beat is a term of the cell, which keeps up to ``TERMS``."""
+    return [layer.terms == 0, layer.terms > TERMS, layer.beats != layer.terms]
 
 
 class TermCell(wiring.Component):

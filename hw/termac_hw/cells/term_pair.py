@@ -23,12 +23,23 @@ from termac.arch.cells import DATA_TERMS, PLACE_WIDTH, TERMS, TERMS_AHEAD
 from termac_hw.cells import term
 from termac_hw.cells.term_encoder import DATA_TERM, coded_layout
 
-__all__ = ["Feeder", "RowEnd", "TermPairCell", "lane_bundle_width"]
+__all__ = ["Feeder", "RowEnd", "TermPairCell", "budget_faults", "lane_bundle_width"]
 
 
 def lane_bundle_width(config: Config) -> int:
     """Bits of one column's lane bundle: a term per lane, then the place of the weight term."""
     return DATA_TERM.size * config.lanes + PLACE_WIDTH
+
+
+def budget_faults(layer):
+    """A beat is a term of the cell times one of the activation."""
+    return [
+        layer.terms == 0,
+        layer.terms > TERMS,
+        layer.data_terms == 0,
+        layer.data_terms > DATA_TERMS,
+        layer.beats != layer.terms * layer.data_terms,
+    ]
 
 
 class TermPairCell(term.TermCell):

@@ -1,20 +1,57 @@
-"""The layer descriptor as hardware sees it: all words side by side, fields by name."""
+"""What the sequencer tells those who work on a layer: its descriptor by field, start and halt."""
 
-from amaranth.lib import data
-from termac.arch import DESCRIPTOR
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+from termac.arch import DESCRIPTOR_FIELDS
 
 from termac_hw.layouts import field_shape
 
-__all__ = ["Descriptor"]
+__all__ = ["Descriptor", "LayerControl", "connect_fields"]
 
 
-class Descriptor(data.StructLayout):
-    """Every field of every word of :data:`termac.arch.DESCRIPTOR`, in order, 32 bits a word."""
+class Descriptor(wiring.Signature):
+    """Fields of :data:`termac.arch.DESCRIPTOR` by name, seen from the sequencer.
+
+    Parameters
+    ----------
+    names : iterable of :class:`str`
+        Which fields, in any order.
+
+    Members
+    -------
+    One ``Out`` of the field's shape per name, in the order of the descriptor.
+    """
+
+    def __init__(self, names):
+        wanted = set(names)
+        unknown = wanted - {field.name for field in DESCRIPTOR_FIELDS.fields}
+        if unknown:
+            raise KeyError(f"a layer descriptor has no field {sorted(unknown)[0]!r}")
+        super().__init__(
+            {
+                field.name: Out(field_shape(field))
+                for field in DESCRIPTOR_FIELDS.fields
+                if field.name in wanted
+            }
+        )
+
+
+class LayerControl(wiring.Signature):
+    """Start and end of a layer, seen from the sequencer.
+
+    Members
+    -------
+    start : Out(1)
+        Pulse: the layer starts. Its descriptor stays as it is until it ends.
+    halt : Out(1)
+        Drop everything: the program has ended, or a fault has stopped it.
+    """
 
     def __init__(self):
-        members = {}
-        for index, word in enumerate(DESCRIPTOR):
-            for field in word.fields:
-                name = f"reserved_{index}" if field.name == "reserved" else field.name
-                members[name] = field_shape(field)
-        super().__init__(members)
+        super().__init__({"start": Out(1), "halt": Out(1)})
+
+
+def connect_fields(m, source, target):
+    """Drive every field of a descriptor port from one that has at least those fields."""
+    for name in target.signature.members:
+        m.d.comb += getattr(target, name).eq(getattr(source, name))

@@ -1,18 +1,21 @@
 """The weight loader: walks row tiles, chunks and passes, one pass ahead of the engine."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from termac.arch import PASS
+from termac.arch import DESCRIPTOR_FIELDS, PASS
 from termac.arch.cells import TERMS, TERMS_AHEAD
 from termac.arch.timing import offer_read, swap_to_shift, tile_words
 
-from termac_hw.control.descriptor import Descriptor
+from termac_hw.control.descriptor import Descriptor, LayerControl
 from termac_hw.control.engine import Pass
 from termac_hw.layouts import struct
 from termac_hw.memory.weights import WeightRequest
 
-__all__ = ["Loader"]
+__all__ = ["RECORD_ADDRESS_WIDTH", "Loader"]
+
+RECORD_ADDRESS_WIDTH = DESCRIPTOR_FIELDS["records"].width + 1
+"""Bits of the address of a pass record: one more than its field, to see what runs out of memory."""
 
 
 class Loader(wiring.Component):
@@ -28,14 +31,28 @@ class Loader(wiring.Component):
     everywhere. Passes of more terms than half the memory use all of it: the next terms wait until
     the last vector is through.
 
+    Parameters
+    ----------
+    config : :class:`termac.arch.Config`
+
     Members
     -------
-    start, halt, descriptor : from the sequencer
-    record_address, record : read port of the program memory, data two cycles later
-    request : WeightRequest to the weight bank of group 0
-    passes : stream of Pass to the engine
-    ended : from the engine: last cycle of a pass
-    address_error : sticky until ``start``: a weight, tap, parameter or record out of its memory
+    control : In(LayerControl)
+        From the sequencer.
+    layer : In(Descriptor)
+        Descriptor of the running layer.
+    record_address : Out
+        Address of a pass record in the program memory.
+    record : In(PASS)
+        That record, two cycles later.
+    request : Out(WeightRequest)
+        To the weight bank of group 0.
+    passes : Out(stream of Pass)
+        To the engine.
+    ended : In(1)
+        From the engine, if cells keep terms: last cycle of a pass.
+    address_error : Out(1)
+        A weight, tap, parameter or record lay outside its memory. Sticky until ``control.start``.
     """
 
     module_name = "termac_loader"
@@ -44,11 +61,10 @@ class Loader(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "start": In(1),
-                "halt": In(1),
-                "descriptor": In(Descriptor()),
-                "record_address": Out(17),
-                "record": In(PASS.width),
+                "control": In(LayerControl()),
+                "layer": In(Descriptor(self.fields(config))),
+                "record_address": Out(RECORD_ADDRESS_WIDTH),
+                "record": In(struct(PASS)),
                 "request": Out(WeightRequest(config)),
                 "passes": Out(stream.Signature(Pass(config))),
                 **({"ended": In(1)} if config.kind.keeps_terms else {}),
@@ -56,160 +72,207 @@ class Loader(wiring.Component):
             }
         )
 
+    @staticmethod
+    def fields(config):
+        """Fields of the descriptor that it needs."""
+        fields = ("row_tiles", "passes", "vectors", "taps", "records", "weights", "weights_tile",
+                  "parameters")  # fmt: skip
+        return (*fields, "terms") if config.kind.keeps_terms else fields
+
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        layer = self.descriptor
-        columns = config.columns
-        record = data.View(struct(PASS), self.record)
-
-        # Row tile and pass:
-        tile = Signal(16)
-        number = Signal(16)
-        remaining = Signal(20)  # vectors of this row tile not yet begun, this chunk included
-        base = Signal(21)  # first weight word of the row tile
-        tap = Signal(17)
-        record_address = Signal(17)
-        parameters = Signal(18)
-        new_tile = Signal()
-        new_chunk = Signal()
-        depth = config.accumulator_depth
-        last_chunk = remaining <= depth
-        last_pass = number + 1 == layer.passes
-        last_tile = tile + 1 == layer.row_tiles
-
-        address = Signal(21)
+        walk = _Walk(self.config)
         item = self.passes.payload
-        hold = Signal(range(swap_to_shift(config) + 1))
-        # Words of the tile: already read, to be offered after, in all.
-        keeps_terms = config.kind.keeps_terms
-        count = Signal(range(tile_words(config, TERMS) + 1))
-        words = Signal.like(count)
-        offer = Signal.like(count)
-        m.d.sync += [words.eq(columns), offer.eq(offer_read(config, 1) - 1)]
-        if keeps_terms:
-            column = Signal(range(columns))
-            place = Signal(range(TERMS))
-            deep = Signal()
-            busy = Signal()
-            m.d.sync += [
-                words.eq(columns * layer.terms),
-                offer.eq(columns * layer.terms + (offer_read(config, 1) - columns - 1)),
-                deep.eq(layer.terms > TERMS_AHEAD),
-            ]
+        m.d.comb += [
+            self.record_address.eq(walk.record_address),
+            self.passes.valid.eq(walk.offered),
+            self.request.valid.eq(walk.reading),
+            self.request.address.eq(walk.address),
+            item.count.eq(Mux(walk.last_chunk, walk.remaining, self.config.accumulator_depth)),
+            item.tile.eq(walk.new_tile),
+            item.chunk.eq(walk.new_chunk),
+            item.last.eq(walk.last_pass & walk.last_chunk & walk.last_tile),
+            item.tap.eq(walk.tap),
+            walk.last_chunk.eq(walk.remaining <= self.config.accumulator_depth),
+            walk.last_pass.eq(walk.number + 1 == self.layer.passes),
+            walk.last_tile.eq(walk.tile + 1 == self.layer.row_tiles),
+        ]
+        with m.If(walk.hold != 0):
+            m.d.sync += walk.hold.eq(walk.hold - 1)
+        if self.config.kind.keeps_terms:
+            self._count_terms(m, walk)
+        else:
             m.d.comb += [
-                self.request.place.eq(place),
-                self.request.store.eq(column == columns - 1),
+                walk.words.eq(self.config.columns),
+                walk.offer.eq(offer_read(self.config, 1) - 1),
+                walk.free.eq(1),
             ]
-        ahead = ~busy if keeps_terms else 1
-        m.d.comb += [
-            self.record_address.eq(record_address),
-            item.count.eq(Mux(last_chunk, remaining, depth)),
-            item.tile.eq(new_tile),
-            item.chunk.eq(new_chunk),
-            item.last.eq(last_pass & last_chunk & last_tile),
-            item.tap.eq(tap),
-        ]
-        with m.If(hold != 0):
-            m.d.sync += hold.eq(hold - 1)
-        if keeps_terms:
-            with m.If(busy & self.ended):
-                m.d.sync += [busy.eq(0), hold.eq(swap_to_shift(config))]
-
-        offered = Signal()
-        reading = Signal()
-        m.d.comb += [
-            self.passes.valid.eq(offered),
-            self.request.valid.eq(reading),
-            self.request.address.eq(address),
-        ]
-        with m.FSM():
-            with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [
-                    tile.eq(0),
-                    number.eq(0),
-                    remaining.eq(layer.vectors),
-                    base.eq(layer.weights),
-                    tap.eq(layer.taps),
-                    record_address.eq(layer.records),
-                    parameters.eq(layer.parameters),
-                    new_tile.eq(1),
-                    new_chunk.eq(0),
-                    hold.eq(0),
-                    *([busy.eq(0), item.half.eq(0)] if keeps_terms else []),
-                    self.address_error.eq(0),
-                ]
+        with m.FSM(name="state"):
+            with m.State("IDLE"), m.If(self.control.start):
+                self._start(m, walk)
                 m.next = "RECORD"
             with m.State("RECORD"):
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.next = "DECODE"
             with m.State("DECODE"):
-                if keeps_terms:
-                    m.d.sync += [column.eq(0), place.eq(Mux(item.half, TERMS_AHEAD, 0))]
-                m.d.sync += [
-                    address.eq(base + record.weights),
-                    count.eq(0),
-                    item.sum_first.eq(record.sum_first),
-                    item.sum_last.eq(record.sum_last),
-                    item.pool_first.eq(record.pool_first),
-                    item.pool_last.eq(record.pool_last),
-                ]
-                with m.If(
-                    (record_address >= config.program_depth)
-                    | (tap + config.segments > config.tap_depth)
-                    | (parameters + config.segments > config.parameter_depth)
-                ):
-                    m.d.sync += self.address_error.eq(1)
+                self._decode(m, walk)
                 m.next = "SHIFT"
             with m.State("SHIFT"):
-                # The last word is in its cell just when the swap token of the pass gets there.
-                m.d.comb += reading.eq((count != words) & ((count != 0) | ((hold == 0) & ahead)))
-                with m.If(reading):
-                    m.d.sync += [address.eq(address + 1), count.eq(count + 1)]
-                    if keeps_terms:
-                        m.d.sync += column.eq(column + 1)
-                        with m.If(self.request.store):
-                            m.d.sync += [column.eq(0), place.eq(place + 1)]
-                    with m.If(count == offer):
-                        m.d.sync += offered.eq(1)
-                    with m.If(address >= config.weight_depth):
-                        m.d.sync += self.address_error.eq(1)
-                with m.If(offered & self.passes.ready):
-                    m.d.sync += [offered.eq(0), hold.eq(swap_to_shift(config))]
-                    if keeps_terms:
-                        m.d.sync += [busy.eq(deep), item.half.eq(~item.half & ~deep)]
-                with m.If((count == words) & (~offered | self.passes.ready)):
+                self._shift(m, walk)
+                with m.If((walk.count == walk.words) & (~walk.offered | self.passes.ready)):
                     m.next = "NEXT"
-                with m.If(self.halt):
-                    m.d.sync += offered.eq(0)
+                with m.If(self.control.halt):
+                    m.d.sync += walk.offered.eq(0)
                     m.next = "IDLE"
             with m.State("NEXT"):
-                m.d.sync += [
-                    number.eq(number + 1),
-                    tap.eq(tap + config.segments),
-                    record_address.eq(record_address + 1),
-                    new_tile.eq(0),
-                    new_chunk.eq(0),
-                ]
+                self._next(m, walk)
                 m.next = "RECORD"
-                with m.If(last_pass):
-                    m.d.sync += [
-                        number.eq(0),
-                        tap.eq(layer.taps),
-                        record_address.eq(layer.records),
-                        new_chunk.eq(1),
-                        remaining.eq(remaining - depth),
-                    ]
-                    with m.If(last_chunk):
-                        m.d.sync += [
-                            remaining.eq(layer.vectors),
-                            new_tile.eq(1),
-                            new_chunk.eq(0),
-                            tile.eq(tile + 1),
-                            base.eq(base + layer.weights_tile),
-                            parameters.eq(parameters + config.segments),
-                        ]
-                        with m.If(last_tile):
-                            m.next = "IDLE"
+                with m.If(walk.last_pass & walk.last_chunk & walk.last_tile):
+                    m.next = "IDLE"
         return m
+
+    def _count_terms(self, m, walk):
+        """Words of a tile of terms; which column of which term the next word is for."""
+        config, terms = self.config, self.layer.terms
+        columns = config.columns
+        m.d.sync += [
+            walk.words.eq(columns * terms),
+            walk.offer.eq(columns * terms + (offer_read(config, 1) - columns - 1)),
+            walk.deep.eq(terms > TERMS_AHEAD),
+        ]
+        m.d.comb += [
+            self.request.place.eq(walk.place),
+            self.request.store.eq(walk.column == columns - 1),
+            walk.free.eq(~walk.busy),
+        ]
+        with m.If(walk.busy & self.ended):
+            m.d.sync += [walk.busy.eq(0), walk.hold.eq(swap_to_shift(config))]
+
+    def _start(self, m, walk):
+        layer = self.layer
+        m.d.sync += [
+            walk.tile.eq(0),
+            walk.number.eq(0),
+            walk.remaining.eq(layer.vectors),
+            walk.base.eq(layer.weights),
+            walk.tap.eq(layer.taps),
+            walk.record_address.eq(layer.records),
+            walk.parameters.eq(layer.parameters),
+            walk.new_tile.eq(1),
+            walk.new_chunk.eq(0),
+            walk.hold.eq(0),
+            self.address_error.eq(0),
+        ]
+        if self.config.kind.keeps_terms:
+            m.d.sync += [walk.busy.eq(0), self.passes.payload.half.eq(0)]
+
+    def _decode(self, m, walk):
+        """The record is there: where its weights are, and whether all that it names exists."""
+        config, record, item = self.config, self.record, self.passes.payload
+        m.d.sync += [
+            walk.address.eq(walk.base + record.weights),
+            walk.count.eq(0),
+            item.sum_first.eq(record.sum_first),
+            item.sum_last.eq(record.sum_last),
+            item.pool_first.eq(record.pool_first),
+            item.pool_last.eq(record.pool_last),
+        ]
+        if config.kind.keeps_terms:
+            m.d.sync += [walk.column.eq(0), walk.place.eq(Mux(item.half, TERMS_AHEAD, 0))]
+        with m.If(
+            (walk.record_address >= config.program_depth)
+            | (walk.tap + config.segments > config.tap_depth)
+            | (walk.parameters + config.segments > config.parameter_depth)
+        ):
+            m.d.sync += self.address_error.eq(1)
+
+    def _shift(self, m, walk):
+        """Read the tile, offer its pass; the last word is there when the swap token gets there."""
+        config, item = self.config, self.passes.payload
+        keeps_terms = config.kind.keeps_terms
+        begun = walk.count != 0
+        may_begin = (walk.hold == 0) & walk.free
+        m.d.comb += walk.reading.eq((walk.count != walk.words) & (begun | may_begin))
+        with m.If(walk.reading):
+            m.d.sync += [walk.address.eq(walk.address + 1), walk.count.eq(walk.count + 1)]
+            if keeps_terms:
+                m.d.sync += walk.column.eq(walk.column + 1)
+                with m.If(self.request.store):
+                    m.d.sync += [walk.column.eq(0), walk.place.eq(walk.place + 1)]
+            with m.If(walk.count == walk.offer):
+                m.d.sync += walk.offered.eq(1)
+            with m.If(walk.address >= config.weight_depth):
+                m.d.sync += self.address_error.eq(1)
+        with m.If(walk.offered & self.passes.ready):
+            m.d.sync += [walk.offered.eq(0), walk.hold.eq(swap_to_shift(config))]
+            if keeps_terms:
+                m.d.sync += [walk.busy.eq(walk.deep), item.half.eq(~item.half & ~walk.deep)]
+
+    def _next(self, m, walk):
+        """Step to the next pass, chunk or row tile."""
+        layer, config = self.layer, self.config
+        m.d.sync += [
+            walk.number.eq(walk.number + 1),
+            walk.tap.eq(walk.tap + config.segments),
+            walk.record_address.eq(walk.record_address + 1),
+            walk.new_tile.eq(0),
+            walk.new_chunk.eq(0),
+        ]
+        with m.If(walk.last_pass):
+            m.d.sync += [
+                walk.number.eq(0),
+                walk.tap.eq(layer.taps),
+                walk.record_address.eq(layer.records),
+                walk.new_chunk.eq(1),
+                walk.remaining.eq(walk.remaining - config.accumulator_depth),
+            ]
+            with m.If(walk.last_chunk):
+                m.d.sync += [
+                    walk.remaining.eq(layer.vectors),
+                    walk.new_tile.eq(1),
+                    walk.new_chunk.eq(0),
+                    walk.tile.eq(walk.tile + 1),
+                    walk.base.eq(walk.base + layer.weights_tile),
+                    walk.parameters.eq(walk.parameters + config.segments),
+                ]
+
+
+class _Walk:
+    """Registers and wires that the states of the loader share.
+
+    Addresses have a bit more than their fields, parameters two, so that what runs out of a memory
+    is seen.
+    """
+
+    def __init__(self, config):
+        fields = DESCRIPTOR_FIELDS
+        # Row tile, chunk and pass.
+        self.tile = Signal(fields["row_tiles"].width)
+        self.number = Signal(fields["passes"].width)
+        self.remaining = Signal(fields["vectors"].width)  # of this row tile, this chunk included
+        self.new_tile = Signal()
+        self.new_chunk = Signal()
+        self.last_tile = Signal()
+        self.last_chunk = Signal()
+        self.last_pass = Signal()
+        # Where its records lie.
+        self.base = Signal(fields["weights"].width + 1)  # first weight word of the row tile
+        self.tap = Signal(fields["taps"].width + 1)
+        self.record_address = Signal(RECORD_ADDRESS_WIDTH)
+        self.parameters = Signal(fields["parameters"].width + 2)
+        # Words of the tile: already read, to be offered after, in all.
+        self.count = Signal(range(tile_words(config, TERMS) + 1))
+        self.words = Signal.like(self.count)
+        self.offer = Signal.like(self.count)
+        self.address = Signal.like(self.base)  # of the next one
+        self.reading = Signal()
+        # The pass, and when the next tile may be read.
+        self.offered = Signal()
+        self.hold = Signal(range(swap_to_shift(config) + 1))
+        self.free = Signal()
+        if config.kind.keeps_terms:
+            self.column = Signal(range(config.columns))
+            self.place = Signal(range(TERMS))
+            self.deep = Signal()  # a pass fills all places
+            self.busy = Signal()  # with such a pass

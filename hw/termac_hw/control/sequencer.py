@@ -1,17 +1,29 @@
 """The sequencer: runs a program from `start` to `done`, layer by layer, and watches it."""
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from termac.arch import DESCRIPTOR_WORDS, HEADER, PASS, TABLE_ENTRIES, Opcode
-from termac.arch.cells import DATA_TERMS, TERMS
-from termac.arch.registers import COUNTERS, LOG_ENTRIES, ErrorCode
-from termac.arch.timing import drain_cycles, most_beats
+from amaranth.utils import ceil_log2
+from termac.arch import (
+    DESCRIPTOR,
+    DESCRIPTOR_FIELDS,
+    DESCRIPTOR_WORDS,
+    HEADER,
+    PASS,
+    TABLE_ENTRIES,
+    Opcode,
+)
+from termac.arch.registers import COUNTERS, REGISTERS, ErrorCode
+from termac.arch.timing import drain_cycles
 
 from termac_hw.axi.registers import register_ports
-from termac_hw.control.descriptor import Descriptor
-from termac_hw.layouts import struct
+from termac_hw.control.checker import Checker
+from termac_hw.control.counters import Counters
+from termac_hw.control.descriptor import Descriptor, LayerControl, connect_fields
+from termac_hw.control.loader import RECORD_ADDRESS_WIDTH
+from termac_hw.emit import place
+from termac_hw.layouts import field_shape, struct
 from termac_hw.memory.write import TABLE_WRITE, MemoryWrite
 
 __all__ = ["Sequencer"]
@@ -29,6 +41,12 @@ class Sequencer(wiring.Component):
     A wrong program ends in ``error`` with a named code and the number of the layer; the machine is
     then idle again and may be started with another program.
 
+    Parameters
+    ----------
+    config : :class:`termac.arch.Config`
+    fields : iterable of :class:`str`
+        Fields of the descriptor that other blocks need.
+
     Members
     -------
     start, clear, program, watchdog, log_index : In
@@ -40,11 +58,24 @@ class Sequencer(wiring.Component):
         Performance counters of the last or current run.
     log_cycles : Out(32)
         ``cycles`` at the end of layer ``log_index``, two cycles after the index.
-    layer_start, halt, descriptor : to loader and engine
-    layer_clear : pulse before a layer starts: reset the residual queues of the drains
-    record_address, record : program memory read port of the loader
-    running, finished : from the engine
-    address_error, overrun : faults, from loader and engine, from the drains
+    control : Out(LayerControl)
+        To loader and engine.
+    descriptor : Out(Descriptor)
+        Of the running layer.
+    layer_clear : Out(1)
+        Pulse before a layer starts: reset the residual queues of the drains.
+    record_address : In
+        Address of a pass record, from the loader.
+    record : Out(PASS)
+        That record, two cycles later.
+    running : In(1)
+        The engine issues a pass.
+    finished : In(1)
+        Last cycle of the layer's last pass, from the engine.
+    address_error : In(1)
+        An address was wrong, from loader and engine.
+    overrun : In(1)
+        A write came too late, from the drains.
     table_write : Out(MemoryWrite)
         Residual operand tables, to all drains.
     program_write : In(MemoryWrite)
@@ -53,18 +84,17 @@ class Sequencer(wiring.Component):
 
     module_name = "termac_sequencer"
 
-    def __init__(self, config):
+    def __init__(self, config, fields):
         self.config = config
         registers = register_ports(config)
         super().__init__(
             {
                 **{name: registers[name].flip() for name in _REGISTERS},
-                "layer_start": Out(1),
-                "halt": Out(1),
+                "control": Out(LayerControl()),
+                "descriptor": Out(Descriptor(fields)),
                 "layer_clear": Out(1),
-                "descriptor": Out(Descriptor()),
-                "record_address": In(17),
-                "record": Out(PASS.width),
+                "record_address": In(RECORD_ADDRESS_WIDTH),
+                "record": Out(struct(PASS)),
                 "running": In(1),
                 "finished": In(1),
                 "address_error": In(1),
@@ -76,218 +106,226 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        layer = self.descriptor
+        checker, counters = Checker(self.config), Counters(self.config)
+        m.submodules.checker = place(checker, platform, "checker")
+        m.submodules.counters = place(counters, platform, "counters")
+        walk = _Walk(
+            self.config, {*self.descriptor.signature.members, *checker.layer.signature.members}
+        )
+        self._memory(m, walk)
+        connect_fields(m, walk.layer, checker.layer)
+        connect_fields(m, walk.layer, self.descriptor)
+        m.d.comb += walk.descriptor_error.eq(checker.error)
 
-        m.submodules.words = words = Memory(shape=unsigned(32), depth=config.program_depth, init=[])
+        states = {
+            "HEADER": self._header, "WAIT HEADER": self._wait_header,
+            "CHECK HEADER": self._check_header, "FETCH": self._fetch, "CHECK": self._check,
+            "TABLES": self._tables, "RUN": self._run, "LAYER": self._layer, "DRAIN": self._drain,
+        }  # fmt: skip
+        with m.FSM(name="state") as fsm:
+            with m.State("IDLE"):
+                self._idle(m, walk)
+            for name, state in states.items():
+                with m.State(name):
+                    state(m, walk)
+                    with m.If(walk.failed):
+                        m.d.sync += self.busy.eq(1)
+                        m.next = "FLUSH"
+            with m.State("FLUSH"):
+                m.d.sync += walk.step.eq(walk.step - 1)
+                with m.If(walk.step == 0):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "IDLE"
+        m.d.comb += [
+            walk.idle.eq(fsm.ongoing("IDLE")),
+            walk.active.eq(~(walk.idle | fsm.ongoing("FLUSH"))),
+            walk.in_layer.eq(fsm.ongoing("LAYER")),
+            walk.in_drain.eq(fsm.ongoing("DRAIN")),
+            self.control.halt.eq(~walk.active),
+        ]
+        self._watch(m, walk)
+        self._count(m, walk, counters)
+        return m
+
+    def _memory(self, m, walk):
+        """The program memory, written by the host. What is read arrives two cycles later."""
+        m.submodules.words = words = Memory(
+            shape=unsigned(32), depth=self.config.program_depth, init=[]
+        )
         read = words.read_port(domain="sync")
         write = words.write_port()
-        word = Signal(32, reset_less=True)
         m.d.comb += [
             write.addr.eq(self.program_write.address),
             write.data.eq(self.program_write.data),
             write.en.eq(self.program_write.enable),
-            self.record.eq(word),
+            read.addr.eq(walk.address),
+            self.record.eq(walk.word),
         ]
         # Block RAM is slow: its output goes into a register before anything looks at it.
-        m.d.sync += word.eq(read.data)
-        header = data.View(struct(HEADER), word)
+        m.d.sync += walk.word.eq(read.data)
 
-        pointer = Signal(17)  # next program word
-        table = Signal(17)
-        step = Signal(range(max(2 * TABLE_ENTRIES, drain_cycles(config)) + 2))
-        fetched = Cat(
-            Signal(32, name=f"word_{i}", reset_less=True) for i in range(DESCRIPTOR_WORDS)
-        )
-        m.d.comb += self.descriptor.eq(fetched)
+    def _idle(self, m, walk):
+        with m.If(self.start):
+            m.d.sync += [
+                walk.pointer.eq(self.program),
+                self.done.eq(0),
+                self.error.eq(ErrorCode.NONE),
+                self.layer.eq(0),
+                self.error_layer.eq(0),
+                self.busy.eq(1),
+            ]
+            m.next = "HEADER"
+        with m.If(self.clear):
+            m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
 
-        # A fault ends any state but IDLE: `fault` gathers it, a cycle later every state leaves on
-        # `failed` and lets the pipeline run empty before the machine may be started again.
-        fault = Signal(ErrorCode)
-        found = Signal(ErrorCode)
-        failed = Signal()
-        active = Signal()
-        m.d.sync += found.eq(fault)
-        m.d.comb += failed.eq(active & (found != ErrorCode.NONE))
+    def _header(self, m, walk):
+        m.d.comb += walk.address.eq(walk.pointer)
+        m.d.sync += walk.pointer.eq(walk.pointer + 1)
+        m.next = "WAIT HEADER"
 
-        def fail(code):
-            return fault.eq(code)
+    def _wait_header(self, m, walk):
+        m.next = "CHECK HEADER"
 
-        def leave():
-            with m.If(failed):
-                m.d.sync += self.busy.eq(1)
-                m.next = "FLUSH"
+    def _check_header(self, m, walk):
+        header = data.View(struct(HEADER), walk.word)
+        config = self.config.hash32 & HEADER["config"].limits[1]
+        m.d.sync += walk.step.eq(0)
+        m.next = "FETCH"
+        with m.If((header.opcode != Opcode.HEADER) | (header.config != config)):
+            m.d.comb += walk.fault.eq(ErrorCode.CONFIG)
 
-        with m.FSM(name="state") as fsm:
-            with m.State("IDLE"), m.If(self.start):
+    def _fetch(self, m, walk):
+        """Descriptor or END; word i arrives two cycles after its address."""
+        header = data.View(struct(HEADER), walk.word)
+        m.d.comb += walk.address.eq(walk.pointer)
+        m.d.sync += walk.step.eq(walk.step + 1)
+        with m.If(walk.step < DESCRIPTOR_WORDS):
+            m.d.sync += walk.pointer.eq(walk.pointer + 1)
+        for index, layout in enumerate(DESCRIPTOR):
+            word = data.View(struct(layout), walk.word)
+            with m.If(walk.step == index + 2):
                 m.d.sync += [
-                    pointer.eq(self.program),
-                    self.done.eq(0),
-                    self.error.eq(ErrorCode.NONE),
-                    self.layer.eq(0),
-                    self.error_layer.eq(0),
-                    self.busy.eq(1),
+                    getattr(walk.layer, field.name).eq(word[field.name])
+                    for field in layout.fields
+                    if hasattr(walk.layer, field.name)
                 ]
-                m.next = "HEADER"
-            with m.State("HEADER"):
-                m.d.comb += read.addr.eq(pointer)
-                m.d.sync += pointer.eq(pointer + 1)
-                m.next = "WAIT HEADER"
-                leave()
-            with m.State("WAIT HEADER"):
-                m.next = "CHECK HEADER"
-                leave()
-            with m.State("CHECK HEADER"):
-                m.d.sync += step.eq(0)
-                m.next = "FETCH"
-                with m.If(
-                    (header.opcode != Opcode.HEADER)
-                    | (header.config != config.hash32 & ((1 << 28) - 1))
-                ):
-                    m.d.comb += fail(ErrorCode.CONFIG)
-                leave()
-            with m.State("FETCH"):
-                # Word i arrives two cycles after its address.
-                m.d.comb += read.addr.eq(pointer)
-                m.d.sync += step.eq(step + 1)
-                with m.If(step < DESCRIPTOR_WORDS):
-                    m.d.sync += pointer.eq(pointer + 1)
-                for index in range(DESCRIPTOR_WORDS):
-                    with m.If(step == index + 2):
-                        m.d.sync += fetched[32 * index : 32 * index + 32].eq(word)
-                with m.If(step == DESCRIPTOR_WORDS + 1):
-                    m.next = "CHECK"
-                with m.If(step == 2):
-                    with m.If(header.opcode == Opcode.END):
-                        m.d.sync += [self.done.eq(1), self.busy.eq(0)]
-                        m.next = "IDLE"
-                    with m.Elif(header.opcode != Opcode.LAYER):
-                        m.d.comb += fail(ErrorCode.OPCODE)
-                leave()
-            with m.State("CHECK"):
-                m.d.sync += [step.eq(0), table.eq(layer.table)]
-                m.d.comb += self.layer_clear.eq(1)
-                m.next = "RUN"
-                with m.If(layer.residual):
-                    m.next = "TABLES"
-                shortest = config.segments
-                with_residual = config.segments + config.words_per_tile
-                with m.If(
-                    (layer.beats == 0)
-                    | (layer.beats > most_beats(config))
-                    | (layer.time < shortest)
-                    | (layer.time < layer.beats)
-                    | (layer.last_time < shortest)
-                    | (layer.last_time < layer.beats)
-                    | (layer.residual & (layer.last_time < with_residual))
-                    | (layer.row_tiles == 0)
-                    | (layer.passes == 0)
-                    | (layer.vectors == 0)
-                    | (layer.out_width == 0)
-                    | (layer.out_blocks == 0)
-                ):
-                    m.d.comb += fail(ErrorCode.GEOMETRY)
-                wrong = []
-                if config.kind.keeps_terms:
-                    wrong += [layer.terms == 0, layer.terms > TERMS]
-                if config.kind.splits_data:
-                    wrong += [layer.data_terms == 0, layer.data_terms > DATA_TERMS]
-                    wrong.append(layer.beats != layer.terms * layer.data_terms)
-                elif config.kind.keeps_terms:
-                    wrong.append(layer.beats != layer.terms)
-                elif config.kind.serial_sums:
-                    wrong.append(layer.beats != 8)
-                if wrong:
-                    with m.If(Cat(wrong).any()):
-                        m.d.comb += fail(ErrorCode.BUDGET)
-                with m.If(
-                    layer.residual & (layer.table + 2 * TABLE_ENTRIES > config.program_depth)
-                ):
-                    m.d.comb += fail(ErrorCode.ADDRESS)
-                leave()
-            with m.State("TABLES"):
-                m.d.comb += [
-                    read.addr.eq(table),
-                    self.table_write.enable.eq(step >= 2),
-                    self.table_write.address.eq(step - 2),
-                    self.table_write.data.eq(word),
-                ]
-                m.d.sync += [table.eq(table + 1), step.eq(step + 1)]
-                with m.If(step == 2 * TABLE_ENTRIES + 1):
-                    m.next = "RUN"
-                leave()
-            with m.State("RUN"):
-                m.d.comb += self.layer_start.eq(1)
-                m.next = "LAYER"
-                leave()
-            with m.State("LAYER"):
-                m.d.comb += read.addr.eq(self.record_address)
-                m.d.sync += step.eq(drain_cycles(config) - 1)
-                with m.If(self.finished):
-                    m.next = "DRAIN"
-                leave()
-            with m.State("DRAIN"):
-                m.d.sync += step.eq(step - 1)
-                with m.If(step == 0):
-                    m.d.sync += [self.layer.eq(self.layer + 1), step.eq(0)]
-                    m.next = "FETCH"
-                with m.If(self.overrun):
-                    m.d.comb += fail(ErrorCode.OVERRUN)
-                leave()
+        with m.If(walk.step == DESCRIPTOR_WORDS + 1):
+            m.next = "CHECK"
+        with m.If(walk.step == 2):
+            with m.If(header.opcode == Opcode.END):
+                m.d.sync += [self.done.eq(1), self.busy.eq(0)]
+                m.next = "IDLE"
+            with m.Elif(header.opcode != Opcode.LAYER):
+                m.d.comb += walk.fault.eq(ErrorCode.OPCODE)
 
-            with m.State("FLUSH"):
-                m.d.sync += step.eq(step - 1)
-                with m.If(step == 0):
-                    m.d.sync += self.busy.eq(0)
-                    m.next = "IDLE"
+    def _check(self, m, walk):
+        m.d.sync += [walk.step.eq(0), walk.table.eq(walk.layer.table)]
+        m.d.comb += [self.layer_clear.eq(1), walk.fault.eq(walk.descriptor_error)]
+        m.next = "RUN"
+        with m.If(walk.layer.residual):
+            m.next = "TABLES"
 
-        idle = fsm.ongoing("IDLE")
-        flush = fsm.ongoing("FLUSH")
-        m.d.comb += [active.eq(~(idle | flush)), self.halt.eq(~active)]
-        with m.If((fsm.ongoing("LAYER") | fsm.ongoing("DRAIN")) & self.address_error):
-            m.d.comb += fail(ErrorCode.ADDRESS)
-        with m.If(active & (pointer > config.program_depth)):
-            m.d.comb += fail(ErrorCode.ADDRESS)
+    def _tables(self, m, walk):
+        m.d.comb += [
+            walk.address.eq(walk.table),
+            self.table_write.enable.eq(walk.step >= 2),
+            self.table_write.address.eq(walk.step - 2),
+            self.table_write.data.eq(walk.word),
+        ]
+        m.d.sync += [walk.table.eq(walk.table + 1), walk.step.eq(walk.step + 1)]
+        with m.If(walk.step == 2 * TABLE_ENTRIES + 1):
+            m.next = "RUN"
+
+    def _run(self, m, walk):
+        m.d.comb += self.control.start.eq(1)
+        m.next = "LAYER"
+
+    def _layer(self, m, walk):
+        """Loader and engine work; the loader reads its records."""
+        m.d.comb += walk.address.eq(self.record_address)
+        m.d.sync += walk.step.eq(drain_cycles(self.config) - 1)
+        with m.If(self.finished):
+            m.next = "DRAIN"
+
+    def _drain(self, m, walk):
+        """The last outputs of a layer are on their way."""
+        m.d.sync += walk.step.eq(walk.step - 1)
+        with m.If(walk.step == 0):
+            m.d.sync += [self.layer.eq(self.layer + 1), walk.step.eq(0)]
+            m.next = "FETCH"
+        with m.If(self.overrun):
+            m.d.comb += walk.fault.eq(ErrorCode.OVERRUN)
+
+    def _watch(self, m, walk):
+        """Faults end any state but IDLE: `fault` gathers them, a cycle later `failed` ends it.
+
+        The pipeline then runs empty before the machine may be started again.
+        """
+        found = Signal(ErrorCode)
+        m.d.sync += found.eq(walk.fault)
+        with m.If((walk.in_layer | walk.in_drain) & self.address_error):
+            m.d.comb += walk.fault.eq(ErrorCode.ADDRESS)
+        with m.If(walk.active & (walk.pointer > self.config.program_depth)):
+            m.d.comb += walk.fault.eq(ErrorCode.ADDRESS)
         expired = Signal()
-        m.d.sync += expired.eq(active & (self.watchdog != 0) & (self.cycles >= self.watchdog))
-        with m.If(active & expired):
-            m.d.comb += fail(ErrorCode.WATCHDOG)
-        with m.If(failed):
+        m.d.sync += expired.eq(walk.active & (self.watchdog != 0) & (self.cycles >= self.watchdog))
+        with m.If(walk.active & expired):
+            m.d.comb += walk.fault.eq(ErrorCode.WATCHDOG)
+        m.d.comb += walk.failed.eq(walk.active & (found != ErrorCode.NONE))
+        with m.If(walk.failed):
             m.d.sync += [
                 self.error.eq(found),
                 self.error_layer.eq(self.layer),
                 self.done.eq(0),
-                step.eq(drain_cycles(config)),
+                walk.step.eq(drain_cycles(self.config)),
             ]
 
-        with m.If(self.clear & idle):
-            m.d.sync += [self.done.eq(0), self.error.eq(ErrorCode.NONE)]
-
-        # Counters.
-        with m.If(self.start & idle):
-            m.d.sync += [getattr(self, name).eq(0) for name in ("cycles", *COUNTERS)]
-        with m.Elif(active):
-            in_layer = fsm.ongoing("LAYER")
-            in_drain = fsm.ongoing("DRAIN")
-            counted = {
-                "issue": in_layer & self.running,
-                "stall_weights": in_layer & ~self.running,
-                "setup": ~(in_layer | in_drain),
-                "drain": in_drain,
-            }
-            m.d.sync += self.cycles.eq(self.cycles + 1)
-            for name in COUNTERS:
-                counter = getattr(self, name)
-                m.d.sync += counter.eq(counter + counted[name])
-
-        m.submodules.log = log = Memory(shape=unsigned(32), depth=LOG_ENTRIES, init=[])
-        log_read = log.read_port(domain="sync")
-        log_write = log.write_port()
+    def _count(self, m, walk, counters):
+        counted = {
+            "issue": walk.in_layer & self.running,
+            "stall_weights": walk.in_layer & ~self.running,
+            "setup": ~(walk.in_layer | walk.in_drain),
+            "drain": walk.in_drain,
+        }
         m.d.comb += [
-            log_read.addr.eq(self.log_index),
-            log_write.addr.eq(self.layer),
-            log_write.data.eq(self.cycles + 1),
-            log_write.en.eq(fsm.ongoing("DRAIN") & (step == 0) & (self.layer < LOG_ENTRIES)),
+            counters.clear.eq(self.start & walk.idle),
+            counters.active.eq(walk.active),
+            *(getattr(counters, f"count_{name}").eq(counted[name]) for name in COUNTERS),
+            counters.layer.eq(self.layer),
+            counters.layer_ends.eq(walk.in_drain & (walk.step == 0)),
+            counters.log_index.eq(self.log_index),
+            *(
+                getattr(self, name).eq(getattr(counters, name))
+                for name in ("cycles", *COUNTERS, "log_cycles")
+            ),
         ]
-        m.d.sync += self.log_cycles.eq(log_read.data)
-        return m
+
+
+class _Walk:
+    """Registers and wires that the states of the sequencer share."""
+
+    def __init__(self, config, fields):
+        self.address = Signal(ceil_log2(config.program_depth))  # of the program word to read
+        self.word = Signal(32, reset_less=True)  # read two cycles before
+        # A program may run out of its memory: one bit more than an address.
+        self.pointer = Signal(REGISTERS["PROGRAM"].fields.width + 1)  # next program word
+        self.table = Signal(DESCRIPTOR_FIELDS["table"].width + 1)  # next word of the tables
+        self.step = Signal(range(max(2 * TABLE_ENTRIES, drain_cycles(config)) + 2))
+        self.layer = _Layer(fields)
+        self.descriptor_error = Signal(ErrorCode)
+        self.fault = Signal(ErrorCode)
+        self.failed = Signal()
+        # States.
+        self.idle = Signal()
+        self.active = Signal()
+        self.in_layer = Signal()
+        self.in_drain = Signal()
+
+
+class _Layer:
+    """Registers of the descriptor, by field."""
+
+    def __init__(self, fields):
+        for name in Descriptor(fields).members:
+            shape = field_shape(DESCRIPTOR_FIELDS[name])
+            setattr(self, name, Signal(shape, name=f"layer_{name}", reset_less=True))

@@ -3,8 +3,10 @@
 import random
 
 from amaranth.hdl import Elaboratable, Module
+from amaranth.lib.wiring import connect
 from termac.arch import DESCRIPTOR, HEADER, PASS, TAP, Opcode
 from termac.arch.timing import LayerTiming
+from termac_hw.control.descriptor import connect_fields
 from termac_hw.control.engine import Engine
 from termac_hw.control.loader import Loader
 from termac_hw.control.sequencer import Sequencer
@@ -16,9 +18,9 @@ class Control(Elaboratable):
     """The three control blocks without the data path."""
 
     def __init__(self, config):
-        self.sequencer, self.loader, self.engine = (
-            Sequencer(config), Loader(config), Engine(config),
-        )  # fmt: skip
+        self.loader, self.engine = Loader(config), Engine(config)
+        fields = {*Engine.FIELDS, *Loader.fields(config)}
+        self.sequencer = Sequencer(config, fields)
 
     def elaborate(self, platform):
         m = Module()
@@ -26,21 +28,16 @@ class Control(Elaboratable):
         m.submodules.sequencer = sequencer
         m.submodules.loader = loader
         m.submodules.engine = engine
+        connect(m, sequencer.control, engine.control, loader.control)
+        connect(m, loader.passes, engine.passes)
+        connect_fields(m, sequencer.descriptor, engine.layer)
+        connect_fields(m, sequencer.descriptor, loader.layer)
         m.d.comb += [
-            engine.start.eq(sequencer.layer_start),
-            engine.halt.eq(sequencer.halt),
-            engine.descriptor.eq(sequencer.descriptor),
-            loader.start.eq(sequencer.layer_start),
-            loader.halt.eq(sequencer.halt),
-            loader.descriptor.eq(sequencer.descriptor),
             sequencer.record_address.eq(loader.record_address),
             loader.record.eq(sequencer.record),
             sequencer.running.eq(engine.running),
             sequencer.finished.eq(engine.finished),
             sequencer.address_error.eq(engine.address_error | loader.address_error),
-            engine.passes.payload.eq(loader.passes.payload),
-            engine.passes.valid.eq(loader.passes.valid),
-            loader.passes.ready.eq(engine.passes.ready),
         ]
         if sequencer.config.kind.keeps_terms:
             m.d.comb += loader.ended.eq(engine.ended)
