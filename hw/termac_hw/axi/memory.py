@@ -125,8 +125,8 @@ class AxiMemory(wiring.Component):
         return burst, identity, active, step
 
     def _write(self, m, platform, memory_map):
+        """A beat is taken into a register first; what becomes of it is decided a cycle later."""
         burst, identity, active, step = self._accept(m, platform, "aw")
-        # A beat is taken into a register first; what becomes of it is decided a cycle later.
         taken = Signal()
         beat = Signal(
             data.StructLayout(
@@ -138,8 +138,7 @@ class AxiMemory(wiring.Component):
                     "data": 32,
                     "strobe": 4,
                 }
-            ),
-            name="beat",
+            )
         )
         m.d.comb += [
             self.s_axi.wready.eq(active & ~self.s_axi.bvalid),
@@ -157,9 +156,13 @@ class AxiMemory(wiring.Component):
             beat.data.eq(self.s_axi.wdata),
             beat.strobe.eq(self.s_axi.wstrb),
         ]
-
-        failed = Signal()  # an earlier beat of this burst
         wrong = Signal()  # this beat
+        self._answer(m, beat, wrong, identity)
+        self._store(m, beat, wrong, memory_map)
+
+    def _answer(self, m, beat, wrong, identity):
+        """One response a burst: an error if any of its beats was wrong."""
+        failed = Signal()  # an earlier beat of this burst
         with m.If(self.s_axi.bready):
             m.d.sync += self.s_axi.bvalid.eq(0)
         with m.If(beat.valid):
@@ -172,10 +175,9 @@ class AxiMemory(wiring.Component):
                     self.s_axi.bresp.eq(Mux(failed | wrong, Response.SLVERR, Response.OKAY)),
                 ]
 
-        # One register collects the beats of every memory; an enable follows one cycle later.
-        stage = Signal(max(region.width for region in memory_map.regions if not region.readable))
-        word = Signal(max(region.word_width for region in memory_map.regions))
-        following = Signal(self.address_width - 2)  # the only beat that may continue an entry
+    def _store(self, m, beat, wrong, memory_map):
+        """Finds the memory of a beat and writes to it, unless the beat is wrong."""
+        entry = _Entry(memory_map)
         ports = {
             "program": self.program_write,
             "taps": self.tap_write,
@@ -183,45 +185,51 @@ class AxiMemory(wiring.Component):
             "parameters": self.parameter_write,
             "activations": self.activation_write,
         }
-        for name, port in ports.items():
+        for region in memory_map.regions:
+            port = ports[region.name]
             m.d.sync += port.enable.eq(0)
-            m.d.comb += port.address.eq(word)
-            if name == "activations":
-                m.d.comb += port.data.eq(stage[:32].replicate(self.config.word_bytes // 4))
+            m.d.comb += port.address.eq(entry.word)
+            if region.readable:
+                m.d.comb += port.data.eq(entry.data[:32].replicate(region.width // 32))
             else:
-                m.d.comb += port.data.eq(stage)
-
+                m.d.comb += port.data.eq(entry.data)
         m.d.comb += wrong.eq(1)
         with m.If(beat.legal), m.Switch(beat.address[-REGION_WIDTH:]):
             for region in memory_map.regions:
-                target, group, number = _slices(region, beat.address)
-                enable = ports[region.name].enable
-                exists = _below(target, region.words) & _below(group, region.groups)
-                kept = _below(number, region.beats) & beat.strobe.any()
+                word, group, _ = _slices(region, beat.address)
+                exists = _below(word, region.words) & _below(group, region.groups)
+                store = self._store_bytes if region.readable else self._store_entry
                 with m.Case(region.number), m.If(exists):
-                    if region.readable:
-                        m.d.comb += wrong.eq(0)
-                        with m.If(beat.valid & kept):
-                            m.d.sync += [
-                                word.eq(target),
-                                stage[:32].eq(beat.data),
-                                following.eq(0),  # that was the first beat of any entry
-                            ]
-                            for part in range(region.beats):
-                                lanes = slice(4 * part, 4 * part + 4)
-                                with m.If(number == part):
-                                    m.d.sync += enable[lanes].eq(beat.strobe)
-                    else:
-                        in_order = (number == 0) | (beat.address[2:] == following)
-                        stored = kept & beat.strobe.all() & in_order
-                        m.d.comb += wrong.eq(kept & ~stored)
-                        with m.If(beat.valid & stored):
-                            m.d.sync += [word.eq(target), following.eq(beat.address[2:] + 1)]
-                            for part in range(region.beats):
-                                with m.If(number == part):
-                                    m.d.sync += stage[32 * part : 32 * part + 32].eq(beat.data)
-                            with m.If(number == region.beats - 1):
-                                m.d.sync += enable.eq(Cat(group == i for i in range(region.groups)))
+                    store(m, beat, wrong, entry, region, ports[region.name].enable)
+
+    def _store_bytes(self, m, beat, wrong, entry, region, enable):
+        """Activations: every beat is written on its own, with its strobes."""
+        word, _, number = _slices(region, beat.address)
+        m.d.comb += wrong.eq(0)
+        with m.If(beat.valid & _below(number, region.beats) & beat.strobe.any()):
+            m.d.sync += [
+                entry.word.eq(word),
+                entry.data[:32].eq(beat.data),
+                entry.following.eq(0),  # that was the first beat of any entry
+            ]
+            for part in range(region.beats):
+                with m.If(number == part):
+                    m.d.sync += enable[4 * part : 4 * part + 4].eq(beat.strobe)
+
+    def _store_entry(self, m, beat, wrong, entry, region, enable):
+        """Other memories: whole beats in order, written together with the last of an entry."""
+        word, group, number = _slices(region, beat.address)
+        kept = _below(number, region.beats) & beat.strobe.any()
+        in_order = (number == 0) | (beat.address[2:] == entry.following)
+        stored = kept & beat.strobe.all() & in_order
+        m.d.comb += wrong.eq(kept & ~stored)
+        with m.If(beat.valid & stored):
+            m.d.sync += [entry.word.eq(word), entry.following.eq(beat.address[2:] + 1)]
+            for part in range(region.beats):
+                with m.If(number == part):
+                    m.d.sync += entry.data[32 * part : 32 * part + 32].eq(beat.data)
+            with m.If(number == region.beats - 1):
+                m.d.sync += enable.eq(Cat(group == i for i in range(region.groups)))
 
     def _read(self, m, platform, memory_map):
         region = memory_map.activations
@@ -296,6 +304,17 @@ class AxiMemory(wiring.Component):
             m.d.sync += credit.eq(credit - 1)
         with m.If(returned & ~issue):
             m.d.sync += credit.eq(credit + 1)
+
+
+class _Entry:
+    """Registers that collect the beats of any memory's entry; an enable follows a cycle later."""
+
+    def __init__(self, memory_map):
+        regions = memory_map.regions
+        self.data = Signal(max(region.width for region in regions if not region.readable))
+        self.word = Signal(max(region.word_width for region in regions))
+        # The only beat that may continue an entry.
+        self.following = Signal(memory_map.address_width - 2)
 
 
 def _slices(region, address):
