@@ -1,6 +1,6 @@
 """The sequencer: runs a program from `start` to `done`, layer by layer, and watches it."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -51,7 +51,8 @@ class Sequencer(wiring.Component):
     -------
     start, clear, program, watchdog, log_index : In
         From the registers, see :func:`termac_hw.axi.registers.register_ports`. ``clear`` resets
-        ``done`` and ``error`` while idle. A ``watchdog`` of 0 means no limit.
+        ``done`` and ``error`` while idle. A program ends in an error in cycle
+        ``watchdog`` unless it ends without one; 0 means no limit.
     busy, done, error, error_layer, layer : Out
         Status.
     cycles, issue, stall_weights, setup, drain : Out(32)
@@ -213,6 +214,7 @@ class Sequencer(wiring.Component):
             m.next = "CHECK"
         with m.If(walk.step == 2):
             with m.If(header.opcode == Opcode.END):
+                m.d.comb += walk.ends.eq(1)
                 m.d.sync += [self.done.eq(1), self.busy.eq(0)]
                 m.next = "IDLE"
             with m.Elif(header.opcode != Opcode.LAYER):
@@ -267,14 +269,17 @@ class Sequencer(wiring.Component):
             m.d.comb += walk.fault.eq(ErrorCode.ADDRESS)
         with m.If(walk.active & (walk.pointer > self.config.program_depth)):
             m.d.comb += walk.fault.eq(ErrorCode.ADDRESS)
+        # The last cycle that the watchdog allows, found one cycle early. A program may end in it.
         expired = Signal()
-        m.d.sync += expired.eq(walk.active & (self.watchdog != 0) & (self.cycles >= self.watchdog))
-        with m.If(walk.active & expired):
-            m.d.comb += walk.fault.eq(ErrorCode.WATCHDOG)
-        m.d.comb += walk.failed.eq(walk.active & (found != ErrorCode.NONE))
+        with m.If(walk.idle):
+            m.d.sync += expired.eq(self.watchdog == 1)
+        with m.Else():
+            m.d.sync += expired.eq((self.watchdog != 0) & (self.cycles + 2 >= self.watchdog))
+        late = expired & ~walk.ends
+        m.d.comb += walk.failed.eq(walk.active & ((found != ErrorCode.NONE) | late))
         with m.If(walk.failed):
             m.d.sync += [
-                self.error.eq(found),
+                self.error.eq(Mux(found == ErrorCode.NONE, ErrorCode.WATCHDOG, found)),
                 self.error_layer.eq(self.layer),
                 self.done.eq(0),
                 walk.step.eq(drain_cycles(self.config)),
@@ -315,6 +320,7 @@ class _Walk:
         self.descriptor_error = Signal(ErrorCode)
         self.fault = Signal(ErrorCode)
         self.failed = Signal()
+        self.ends = Signal()  # this is the last cycle of the program
         # States.
         self.idle = Signal()
         self.active = Signal()

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 from termac.arch.registers import LOG_ENTRIES, ErrorCode
-from termac.arch.timing import PROGRAM_OVERHEAD, layer_cycles, program_cycles
+from termac.arch.timing import END_OVERHEAD, PROGRAM_OVERHEAD, layer_cycles, program_cycles
 
 from tests.hw.control.bounds import CELLS, CONFIGS, Case, cases, good, run_cases
 
@@ -68,12 +68,17 @@ def test_a_program_that_is_stopped_anywhere_leaves_nothing_behind(name):
     wide = {"vectors": 7, "out_width": 7, "in_width": 7, "passes": 2, "row_tiles": 2}
     long, short = [good(config, **wide)], [good(config, in_origin=30, out_base=110)]
     whole = program_cycles(config, [layer.timing for layer in long])
-    limits = range(1, whole - 5, max(1, whole // 9))
+    limits = [*range(1, 6), *range(6, whole - 1, max(1, whole // 9)), whole - 2, whole - 1]
     programs = []
     for limit in limits:
-        programs.append(Case(f"stopped by {limit}", long, ErrorCode.WATCHDOG, watchdog=limit))
+        layer = int(limit > whole - END_OVERHEAD)  # the layer is through, END is being fetched
+        name = f"stopped by {limit}"
+        programs.append(Case(name, long, ErrorCode.WATCHDOG, layer, watchdog=limit))
         programs.append(Case(f"after {limit}", short, layer=1))
-    programs.append(Case("whole", long, layer=1))
+    for limit in (whole, whole + 1, 0):
+        programs.append(Case(f"within {limit}", long, layer=1, watchdog=limit))
     found = run_cases(config, programs)
     for case in programs:
         check(config, case, found[case.name])
+        if case.code is ErrorCode.WATCHDOG:
+            assert found[case.name].cycles == case.watchdog, "stopped in another cycle"

@@ -240,6 +240,54 @@ def test_a_bad_program_ends_in_a_named_error_and_a_good_one_runs_after_it(name):
     simulate(control, process)
 
 
+@pytest.mark.parametrize("name", ["plain", "two tiles a word", "eight segments"])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_watchdog_allows_exactly_its_number_of_cycles(name, seed):
+    """A program of n cycles is done with n, and stopped after n - 1 cycles with n - 1."""
+    config = control_config(name)
+    rng = random.Random(seed)
+    layers = [random_layer(config, rng) for _ in range(seed + 1)]
+    for layer in layers:
+        layer.fields |= {"vectors": 2, "row_tiles": 1}
+    control = Control(config)
+    cycles = program_cycles(config, [layer.timing for layer in layers])
+
+    async def process(ctx):
+        sequencer = control.sequencer
+        await load(ctx, control, *program(config, layers))
+        for limit in (cycles, cycles - 1, cycles - 2, 1, 0xFFFF_FFFF, 2, 3, cycles + 1, 0):
+            ctx.set(sequencer.watchdog, limit)
+            await run(ctx, control)
+            stopped = 0 < limit < cycles
+            error = ErrorCode(ctx.get(sequencer.error))
+            assert error == (ErrorCode.WATCHDOG if stopped else ErrorCode.NONE), limit
+            assert ctx.get(sequencer.done) == (not stopped)
+            assert ctx.get(sequencer.cycles) == (limit if stopped else cycles)
+            assert sum(ctx.get(getattr(sequencer, name)) for name in COUNTERS) == ctx.get(
+                sequencer.cycles
+            )
+
+    simulate(control, process)
+
+
+def test_a_running_program_is_stopped_by_a_smaller_watchdog():
+    config = control_config("plain")
+    layer = random_layer(config, random.Random(1))
+    control = Control(config)
+
+    def watch(ctx, cycle):
+        if cycle == 60:
+            ctx.set(control.sequencer.watchdog, 10)
+
+    async def process(ctx):
+        await load(ctx, control, *program(config, [layer]))
+        await run(ctx, control, watch)
+        assert ErrorCode(ctx.get(control.sequencer.error)) == ErrorCode.WATCHDOG
+        assert ctx.get(control.sequencer.cycles) in range(60, 64)
+
+    simulate(control, process)
+
+
 def test_wrong_configuration_watchdog_and_runaway_program():
     config = control_config("plain")
     layer = random_layer(config, random.Random(0))
@@ -256,6 +304,7 @@ def test_wrong_configuration_watchdog_and_runaway_program():
         ctx.set(sequencer.watchdog, 50)
         await run(ctx, control)
         assert ErrorCode(ctx.get(sequencer.error)) == ErrorCode.WATCHDOG
+        assert ctx.get(sequencer.cycles) == 50
         ctx.set(sequencer.watchdog, 0)
 
         # No END word: started near the end, the program runs off the end of the memory.
