@@ -54,9 +54,12 @@ class BurstStep(wiring.Component):
 
     Members
     -------
-    burst : Burst
-    address : address of the next beat; narrow, unaligned, fixed and wrapping bursts included
-    legal : the size fits the bus, the type exists, a wrapping burst has 2, 4, 8 or 16 beats
+    burst : In(Burst)
+        The burst, with the address of the current beat.
+    address : Out(address_width)
+        Of the next beat; narrow, unaligned, fixed and wrapping bursts included.
+    legal : Out(1)
+        The size fits the bus, the type exists, a wrapping burst has 2, 4, 8 or 16 beats.
     """
 
     module_name = "termac_burst_step"
