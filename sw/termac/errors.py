@@ -41,7 +41,17 @@ class InputWarning(UserWarning):
 
 
 class CapacityError(TermacError):
-    """A network that does not fit the memories of a configuration; says by how much."""
+    """A network that does not fit the memories of a configuration; says by how much.
+
+    Parameters
+    ----------
+    fact : what does not fit
+    advice : what to do about it, for the end of the message
+    """
+
+    def __init__(self, fact: str, advice: str = "") -> None:
+        super().__init__(f"{fact}; {advice}" if advice else fact)
+        self.fact = fact
 
 
 class ImageError(TermacError):

@@ -114,8 +114,8 @@ class Assembler:
                 raise CapacityError(
                     f"network {self.network!r} needs {pool.used} words of {pool.memory} memory, "
                     f"config {self.config.name!r} has {pool.depth} (full at layer "
-                    f"{self._owners[pool.memory]!r}); raise {pool.memory}_depth or use a smaller "
-                    "network"
+                    f"{self._owners[pool.memory]!r})",
+                    f"raise {pool.memory}_depth or use a smaller network",
                 )
 
     # --- Pieces of one part ------------------------------------------------------------------

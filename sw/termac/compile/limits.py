@@ -55,7 +55,8 @@ def check_limits(graph: FloatGraph, config: Config) -> None:
             )
         raise CapacityError(
             f"{where}: {what} takes {values:,} bytes, the activation memory of config "
-            f"{config.name!r} has {room:,}; raise activation_depth or use a smaller network"
+            f"{config.name!r} has {room:,}",
+            "raise activation_depth or use a smaller network",
         )
 
 

@@ -94,6 +94,7 @@ def place(
         raise CapacityError(
             f"network {graph.name!r} needs {needed} words of activation memory, config "
             f"{config.name!r} has {config.activation_depth} (reached by tensor "
-            f"{worst.tensors[0]!r}); raise activation_depth or use a smaller network"
+            f"{worst.tensors[0]!r})",
+            "raise activation_depth or use a smaller network",
         )
     return {name: buffer.base for name, buffer in owner.items()}

@@ -22,6 +22,7 @@ from termac.compress.terms.allowance import MORE, Allowance, check_allowance, ch
 from termac.compress.terms.layer import TermLayer
 from termac.compress.terms.network import TermNetwork, fit_terms
 from termac.errors import CapacityError, ConfigError, InputError
+from termac.flow.ways_out import listed, roomy, ways_out
 from termac.graph import FloatConv, FloatGraph, Graph
 from termac.image import Image, LayerInfo
 from termac.terms.budget import PROPERTY, TermBudget, read_budgets
@@ -30,9 +31,6 @@ __all__ = ["TERMS_LOSS", "Packed", "check_choices", "pack"]
 
 TERMS_LOSS = 0.02
 """Bound of each layer's output error with ``terms="auto"``, if none is given."""
-
-ROOM = 1 << 20
-"""Words of each memory for a dense network that does not fit."""
 
 Progress = Callable[[int, int, str], None]
 _Model = TypeVar("_Model", FloatGraph, Graph)
@@ -110,8 +108,7 @@ class Packed:
         try:
             return compile_graph(self.dense, config)
         except CapacityError:
-            roomy = replace(config, weight_depth=ROOM, program_depth=ROOM, tap_depth=ROOM)
-            return compile_graph(self.dense, roomy)
+            return compile_graph(self.dense, roomy(config))
 
     @property
     def combining_rows(self) -> list[dict[str, Any]]:
@@ -192,7 +189,7 @@ def pack(
     ModelError
         If the network cannot run on the accelerator.
     CapacityError
-        If a memory of the configuration is too small.
+        If a memory of the configuration is too small; names what the network would fit with.
     """
     check_choices(config, combine=combine, terms=terms, encoding=encoding, max_loss=max_loss)
     report = progress or (lambda done, total, what: None)
@@ -203,7 +200,9 @@ def pack(
                 "weights rounded to terms; take the model in floating point"
             )
         graph, grouping = _fitting(model, grouping, config)
-        return Packed(image=compile_graph(graph, config, grouping=grouping), grouping=grouping)
+        return Packed(
+            image=_compile(graph, config, grouping, graph, options=False), grouping=grouping
+        )
     if calibration is None:
         raise InputError(f"network {model.name!r} is in floating point: it needs calibration data")
 
@@ -231,8 +230,9 @@ def pack(
         fitted = _fit(pruned, graph, calibration, config, terms, encoding, max_loss, progress)
         graph, termed = fitted.graph, fitted.layers
     report(2, 3, "compile")
+    image = _compile(graph, config, grouping, dense if dense is not None else graph, options=True)
     return Packed(
-        image=compile_graph(graph, config, grouping=grouping),
+        image=image,
         model=read,
         pruned=pruned,
         grouping=grouping,
@@ -242,6 +242,17 @@ def pack(
         combined=combined,
         termed=termed,
     )
+
+
+def _compile(
+    graph: Graph, config: Config, grouping: Grouping | None, dense: Graph, *, options: bool
+) -> Image:
+    """Compile a graph, or say what ``dense``, the same network in plain integers, fits with."""
+    try:
+        return compile_graph(graph, config, grouping=grouping)
+    except CapacityError as error:
+        ways = ways_out(dense, config, grouping=grouping, options=options)
+        raise CapacityError(error.fact, listed(ways)) from None
 
 
 def check_choices(
