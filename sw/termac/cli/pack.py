@@ -163,7 +163,8 @@ def _draw(packed: Packed, picture: Path) -> None:
     from termac.report.tiles import draw_weights
 
     if packed.model is not None and packed.image.config.kind.combines:
-        draw_combining(packed.model, packed.image, picture)
+        dense = {node: n.cycles for n in packed.dense_image.layers for node in n.nodes}
+        draw_combining(packed.model, packed.image, picture, dense_cycles=dense)
     else:
         draw_weights(packed.image, picture)
 

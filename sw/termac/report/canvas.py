@@ -26,18 +26,21 @@ __all__ = [
     "write_at",
 ]
 
-EMPTY = to_rgb("#dde1e6")
+EMPTY = to_rgb("#e6e9ed")
 INK, MUTED = "#1f2328", "#57606a"
 DPI = 100
 MOST_VALUE = 127
 
 
 def value_colours(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Blue above zero, red below; small values stay visible: the scale is a square root."""
+    """Blue above zero, orange below: colour-blind readers tell them apart (Okabe and Ito, 2008).
+
+    Small values stay visible: the scale is a square root.
+    """
     strength = np.sqrt(np.clip(np.abs(values) / MOST_VALUE, 0, 1))[..., None]
     strength = 0.18 + 0.82 * strength
-    strong = np.where(values[..., None] < 0, to_rgb("#9d1321"), to_rgb("#0a3d8f"))
-    pale = np.where(values[..., None] < 0, to_rgb("#f6c9c4"), to_rgb("#c6dbf5"))
+    strong = np.where(values[..., None] < 0, to_rgb("#b84300"), to_rgb("#004f86"))
+    pale = np.where(values[..., None] < 0, to_rgb("#f9cfae"), to_rgb("#b5daf2"))
     return pale + (strong - pale) * strength
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ def packed_matrix(image: Image, layer: LayerInfo) -> NDArray[np.int64]:
     return np.array([strip + [-1] * (widest - len(strip)) for strip in strips])
 
 
-def draw_combining(original: FloatGraph, image: Image, path: Path) -> None:
+def draw_combining(
+    original: FloatGraph, image: Image, path: Path, *, dense_cycles: Mapping[str, int] | None = None
+) -> None:
     """Draw every convolution: the filter matrix as trained, beside it its packed tiles.
 
     Left: one row per filter, columns (ky, kx, channel); pruned weights are pale yellow. Right: what
@@ -56,6 +59,7 @@ def draw_combining(original: FloatGraph, image: Image, path: Path) -> None:
     original : the network before pruning
     image : compiled after it
     path : PNG file to write
+    dense_cycles : of the layer that computes each convolution, without combining
     """
     blocks = []
     for node in original.nodes:
@@ -66,7 +70,7 @@ def draw_combining(original: FloatGraph, image: Image, path: Path) -> None:
     for _, _, left, right in blocks:
         cell = min(MOST_CELL, (WIDTH - 2 * SIDE - MIDDLE) / (left.shape[1] + right.shape[1]))
         heights.append((cell, cell * max(len(left), len(right))))
-    head, foot, title, space = 0.95, 0.2, 0.3, 0.2
+    head, foot, title, space = 1.1, 0.2, 0.3, 0.2
     total = head + foot + sum(height + title + space for _, height in heights)
     figure = new_figure(WIDTH, total)
     write_at(
@@ -78,14 +82,19 @@ def draw_combining(original: FloatGraph, image: Image, path: Path) -> None:
         f"{config.lanes} columns share one, gray = empty"
     )
     write_at(figure, SIDE, total - 0.57, about, size=10, color=MUTED)
+    names = (
+        "left: filters downwards, taps and channels to the right; right: rows, passes of columns"
+    )
+    write_at(figure, SIDE, total - 0.77, names, size=10, color=MUTED)
     y = total - head
     for (node, layer, left, right), (cell, height) in zip(blocks, heights, strict=True):
         y -= title
-        end = write_at(figure, SIDE, y + 0.09, node.name, size=11, bold=True, color=INK)
+        end = write_at(figure, SIDE, y + 0.09, layer.name, size=11, bold=True, color=INK)
+        cycles = f"{dense_cycles[node.name]:,} -> " if dense_cycles else ""
         note = (
             f"{left.shape[0]} x {left.shape[1]} -> {layer.columns} combined columns, "
             f"{layer.nonzero / layer.weights:.0%} dense -> {layer.density:.0%}, "
-            f"{layer.dense_cycles:,} -> {layer.cycles:,} cycles"
+            f"{cycles}{layer.cycles:,} cycles"
         )
         write_at(figure, end + 0.15, y + 0.09, note, size=10, color=MUTED)
         x = SIDE

@@ -6,6 +6,7 @@ Drawn without a display; the same image gives the same file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,11 @@ __all__ = [
 
 GAP = to_rgb("#ffffff")
 BUSY, FILLED = "#0b5cc4", "#c3d9f7"
-LINE_CELLS = 150
-"""Cells that stand side by side in a line of tiles."""
-MOST_TILES, MOST_ROWS = 64, 300
-"""Tiles drawn of one layer, in at most so many rows of cells; the title says what is left out."""
+PAGE = (16.0, 12.0)
+"""Inches of a picture of tiles, at most."""
+SIDE, HEAD, FOOT, TITLE, SPACE = 0.4, 0.8, 0.85, 0.46, 0.16
+MOST_LAYERS, MOST_CELL = 80, 0.06
+"""Layers of a page, and inches of a cell, at most."""
 
 
 def layer_parts(image: Image, layer: LayerInfo) -> list[DecodedLayer]:
@@ -81,13 +83,15 @@ def tile_mosaic(tiles: NDArray[np.floating], per_line: int) -> NDArray[np.floati
 
 
 def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
-    """Draw every weight tile as the array holds it: R rows, C combined columns, a cell a pixel.
+    """Draw weight tiles as the array holds them, on one page: R rows, C combined columns each.
+
+    Every layer has a panel with its first tiles, as many as there is room for.
 
     Parameters
     ----------
     image : Image
     path : PNG file to write
-    colour : ``"value"`` (negative red, positive blue) or ``"lane"`` (which of the lanes of its
+    colour : ``"value"`` (negative orange, positive blue) or ``"lane"`` (which of the lanes of its
         combined column a weight or term reads). Empty slots are gray in both.
 
     Raises
@@ -99,47 +103,68 @@ def draw_weights(image: Image, path: Path, *, colour: str = "value") -> None:
     """
     if colour not in ("value", "lane"):
         raise ValueError(f"colour must be 'value' or 'lane', not {colour!r}")
-    config = image.config
-    per_line = max(1, (LINE_CELLS + 1) // (config.columns + 1))
-    mosaics, titles = [], []
-    for layer in image.layers:
+    config, layers = image.config, image.layers[:MOST_LAYERS]
+    grid = _grid(len(layers), config)
+    panels = []
+    for layer in layers:
         indices = layer_tiles(image, layer)
-        lines = max(1, MOST_ROWS // (config.rows + 1))
-        shown = indices[: min(MOST_TILES, lines * per_line)]
-        tiles = cell_colours(image, shown, colour)
-        mosaics.append(tile_mosaic(tiles, per_line))
+        shown = indices[: grid.per_line * grid.lines]
         part = f"{len(indices)} {config.kind.tile}{'s' * (len(indices) != 1)}"
         if len(shown) < len(indices):
-            part = f"the first {len(shown)} of {part}"
-        titles.append((layer.name, f"{part}, {layer.density:.0%} of the slots used"))
+            part = f"first {len(shown)} of {part}"
+        mosaic = tile_mosaic(cell_colours(image, shown, colour), grid.per_line)
+        panels.append((layer.name, f"{part}, {layer.density:.0%} used", mosaic))
 
-    # Lay out in inches from the top: no solver, so nothing moves between versions.
-    widest = max(min(LINE_CELLS, mosaic.shape[1]) for mosaic in mosaics)
-    cell = 10.0 / max(widest, 60)
-    side, head, foot, title, space = 0.4, 0.75, 0.85, 0.3, 0.22
-    heights = [mosaic.shape[0] * cell for mosaic in mosaics]
-    total = head + sum(heights) + len(mosaics) * (title + space) + foot
-    figure = new_figure(10.8, total)
-    write_at(
-        figure, side, total - 0.32, f"Packed weights of {image.graph.name!r}", size=15, bold=True
-    )
+    # Laid out in inches from the top: no solver, so nothing moves between versions.
+    rows = [panels[i : i + grid.across] for i in range(0, len(panels), grid.across)]
+    heights = [max(mosaic.shape[0] for *_, mosaic in row) * grid.cell for row in rows]
+    total = HEAD + sum(heights) + len(rows) * (TITLE + SPACE) + FOOT
+    figure = new_figure(PAGE[0], total)
+    write_at(figure, SIDE, total - 0.32, f"Packed weights of {image.graph.name!r}", 15, True)
+    part = f"first {len(layers)} of {len(image.layers)} layers, "
     about = (
-        f"config {config.name}: tiles of {config.rows} rows x {config.columns} combined columns, "
-        f"{config.lanes} lanes each; gray = empty slot"
+        f"config {config.name}, {part if len(layers) < len(image.layers) else ''}in every "
+        f"{config.kind.tile}: {config.rows} rows of the array downwards, {config.columns} combined "
+        f"columns of {config.lanes} lanes to the right; gray = empty slot"
     )
-    write_at(figure, side, total - 0.57, about, size=10, color=MUTED)
-    y = total - head
-    for mosaic, height, (name, note) in zip(mosaics, heights, titles, strict=True):
-        y -= title
-        end = write_at(figure, side, y + 0.09, name, size=11, bold=True)
-        write_at(figure, end + 0.15, y + 0.09, note, size=10, color=MUTED)
-        y -= height
-        axes = axes_at(figure, side, y, mosaic.shape[1] * cell, height)
-        axes.imshow(mosaic, interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-        y -= space
-    _legend(figure, side, config, colour)
+    write_at(figure, SIDE, total - 0.57, about, size=10, color=MUTED)
+    y = total - HEAD
+    for row, height in zip(rows, heights, strict=True):
+        for place, (name, note, mosaic) in enumerate(row):
+            x = SIDE + place * grid.width
+            write_at(figure, x, y - 0.2, name, size=10, bold=True)
+            write_at(figure, x, y - 0.37, note, size=8, color=MUTED)
+            tall, wide = mosaic.shape[0] * grid.cell, mosaic.shape[1] * grid.cell
+            axes = axes_at(figure, x, y - TITLE - tall, wide, tall)
+            axes.imshow(mosaic, interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+        y -= TITLE + height + SPACE
+    _legend(figure, SIDE, config, colour)
     save_figure(figure, path)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Panels of a page: how many stand side by side, their width, and what each holds."""
+
+    across: int
+    width: float
+    cell: float
+    per_line: int
+    lines: int
+
+
+def _grid(count: int, config: Config) -> _Grid:
+    """The grid of panels with the largest cells, one tile each at least."""
+    grids = []
+    for across in range(1, min(count, 10) + 1):
+        width = (PAGE[0] - 2 * SIDE) / across
+        room = (PAGE[1] - HEAD - FOOT) / -(-count // across) - TITLE - SPACE
+        cell = min(MOST_CELL, (width - 0.2) / config.columns, max(room, 0.01) / config.rows)
+        per_line = int(((width - 0.2) / cell + 1) // (config.columns + 1))
+        lines = int((room / cell + 1) // (config.rows + 1))
+        grids.append(_Grid(across, width, cell, max(1, per_line), max(1, lines)))
+    return max(grids, key=lambda grid: (grid.cell, -grid.across))
 
 
 def draw_utilization(image: Image, path: Path) -> None:
@@ -203,7 +228,7 @@ def cell_colours(image: Image, tiles: NDArray[np.int64], colour: str) -> NDArray
 def _lane_map(lanes: int) -> ListedColormap:
     from matplotlib import colormaps
 
-    return ListedColormap(colormaps["turbo"](np.linspace(0.04, 0.96, max(2, lanes))))
+    return ListedColormap(colormaps["viridis"](np.linspace(0, 1, max(2, lanes))))
 
 
 def _legend(figure: Figure, side: float, config: Config, colour: str) -> None:

@@ -10,6 +10,14 @@ from termac.report.canvas import MOST_VALUE, value_colours
 from termac.report.combining import PRUNED, draw_combining, packed_matrix
 from termac.report.tiles import (
     EMPTY,
+    FOOT,
+    HEAD,
+    MOST_LAYERS,
+    PAGE,
+    SIDE,
+    SPACE,
+    TITLE,
+    _grid,
     cell_colours,
     draw_utilization,
     draw_weights,
@@ -224,3 +232,23 @@ def test_combining_picture_has_pruned_and_empty_pixels(drawn):
     for colour in (PRUNED, EMPTY):
         near = np.abs(pixels - np.array(colour, np.float32)).max(axis=-1) < 0.01
         assert near.mean() > 0.003
+
+
+@pytest.mark.parametrize("count", [1, 7, 22, 60, 200])
+@pytest.mark.parametrize("preset", ["demo", "square", "term", "tiny"])
+def test_any_number_of_layers_fits_one_page(preset, count):
+    config, layers = load_config(preset), min(count, MOST_LAYERS)
+    grid = _grid(layers, config)
+    rows = -(-layers // grid.across)
+    height = (grid.lines * (config.rows + 1) - 1) * grid.cell
+    width = (grid.per_line * (config.columns + 1) - 1) * grid.cell
+    assert grid.cell > 0.005
+    assert HEAD + FOOT + rows * (height + TITLE + SPACE) <= PAGE[1] + 1e-6
+    assert grid.across * grid.width + 2 * SIDE <= PAGE[0] + 1e-6
+    assert width <= grid.width
+
+
+def test_signs_differ_in_more_than_red_and_green():
+    """Blue against orange: apart in the blue channel, which red-green blindness leaves."""
+    below, above = value_colours(np.array([-100.0, 100.0]))
+    assert above[2] - below[2] > 0.3
