@@ -143,7 +143,7 @@ class Core(wiring.Component):
             sequencer.address_error.eq(engine.address_error | loader.address_error),
             sequencer.overrun.eq(Cat(drain.overrun for drain in blocks.drains).any()),
         ]
-        if self.config.kind.keeps_terms:
+        if self.config.kind.terms:
             m.d.comb += loader.ended.eq(engine.ended)
 
     def _connect_weights(self, m, blocks):
@@ -156,7 +156,7 @@ class Core(wiring.Component):
             array.shift.eq(Cat(bank.shift for bank in blocks.weights)),
             array.weights.eq(Cat(bank.weights for bank in blocks.weights)),
         ]
-        if self.config.kind.keeps_terms:
+        if self.config.kind.terms:
             m.d.comb += [
                 array.store.eq(Cat(bank.store for bank in blocks.weights)),
                 array.place.as_value().eq(Cat(bank.place for bank in blocks.weights)),

@@ -45,7 +45,7 @@ class Pass(data.StructLayout):
                 "tile": 1,
                 "chunk": 1,
                 "last": 1,
-                **({"half": 1} if config.kind.keeps_terms else {}),
+                **({"half": 1} if config.kind.terms else {}),
             }
         )
 
@@ -157,7 +157,7 @@ class Engine(wiring.Component):
             reads.running.eq(self.running),
             reads.cycle.eq(cycle),
             reads.residuals.eq(work.sum_last),
-            reads.token.eq(work.half if config.kind.keeps_terms else fresh),
+            reads.token.eq(work.half if config.kind.terms else fresh),
             reads.tap.eq(taps.data),
             self.request.eq(reads.request),
         ]

@@ -67,7 +67,7 @@ class Loader(wiring.Component):
                 "record": In(struct(PASS)),
                 "request": Out(WeightRequest(config)),
                 "passes": Out(stream.Signature(Pass(config))),
-                **({"ended": In(1)} if config.kind.keeps_terms else {}),
+                **({"ended": In(1)} if config.kind.terms else {}),
                 "address_error": Out(1),
             }
         )
@@ -77,7 +77,7 @@ class Loader(wiring.Component):
         """Fields of the descriptor that it needs."""
         fields = ("row_tiles", "passes", "vectors", "taps", "records", "weights", "weights_tile",
                   "parameters")  # fmt: skip
-        return (*fields, "terms") if config.kind.keeps_terms else fields
+        return (*fields, "terms") if config.kind.terms else fields
 
     def elaborate(self, platform):
         m = Module()
@@ -99,7 +99,7 @@ class Loader(wiring.Component):
         ]
         with m.If(walk.hold != 0):
             m.d.sync += walk.hold.eq(walk.hold - 1)
-        if self.config.kind.keeps_terms:
+        if self.config.kind.terms:
             self._count_terms(m, walk)
         else:
             m.d.comb += [
@@ -164,7 +164,7 @@ class Loader(wiring.Component):
             walk.hold.eq(0),
             self.address_error.eq(0),
         ]
-        if self.config.kind.keeps_terms:
+        if self.config.kind.terms:
             m.d.sync += [walk.busy.eq(0), self.passes.payload.half.eq(0)]
 
     def _decode(self, m, walk):
@@ -178,7 +178,7 @@ class Loader(wiring.Component):
             item.pool_first.eq(record.pool_first),
             item.pool_last.eq(record.pool_last),
         ]
-        if config.kind.keeps_terms:
+        if config.kind.terms:
             m.d.sync += [walk.column.eq(0), walk.place.eq(Mux(item.half, TERMS_AHEAD, 0))]
         with m.If(
             (walk.record_address >= config.program_depth)
@@ -190,13 +190,12 @@ class Loader(wiring.Component):
     def _shift(self, m, walk):
         """Read the tile, offer its pass; the last word is there when the swap token gets there."""
         config, item = self.config, self.passes.payload
-        keeps_terms = config.kind.keeps_terms
         begun = walk.count != 0
         may_begin = (walk.hold == 0) & walk.free
         m.d.comb += walk.reading.eq((walk.count != walk.words) & (begun | may_begin))
         with m.If(walk.reading):
             m.d.sync += [walk.address.eq(walk.address + 1), walk.count.eq(walk.count + 1)]
-            if keeps_terms:
+            if config.kind.terms:
                 m.d.sync += walk.column.eq(walk.column + 1)
                 with m.If(self.request.store):
                     m.d.sync += [walk.column.eq(0), walk.place.eq(walk.place + 1)]
@@ -206,7 +205,7 @@ class Loader(wiring.Component):
                 m.d.sync += self.address_error.eq(1)
         with m.If(walk.offered & self.passes.ready):
             m.d.sync += [walk.offered.eq(0), walk.hold.eq(swap_to_shift(config))]
-            if keeps_terms:
+            if config.kind.terms:
                 m.d.sync += [walk.busy.eq(walk.deep), item.half.eq(~item.half & ~walk.deep)]
 
     def _next(self, m, walk):
@@ -271,7 +270,7 @@ class _Walk:
         self.offered = Signal()
         self.hold = Signal(range(swap_to_shift(config) + 1))
         self.free = Signal()
-        if config.kind.keeps_terms:
+        if config.kind.terms:
             self.column = Signal(range(config.columns))
             self.place = Signal(range(TERMS))
             self.deep = Signal()  # a pass fills all places

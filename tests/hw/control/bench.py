@@ -39,7 +39,7 @@ class Control(Elaboratable):
             sequencer.finished.eq(engine.finished),
             sequencer.address_error.eq(engine.address_error | loader.address_error),
         ]
-        if sequencer.config.kind.keeps_terms:
+        if sequencer.config.kind.terms:
             m.d.comb += loader.ended.eq(engine.ended)
         return m
 
