@@ -16,20 +16,23 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import cocotb_tools.config
 from termac.errors import DeviceError
+from termac.files import temporary_folder
 from termac_hw.emit import WAIVERS
 
+from termac_sim.cache import UNFIT, cache_folder, make_private
 from termac_sim.launch import last_lines, launch, verilator_folder
+from termac_sim.tools import check_tools
 from termac_sim.waves import prepare_build, trace_arguments
 
-__all__ = ["BUILD_ARGUMENTS", "build", "cache_folder", "control_file"]
+__all__ = ["BUILD_ARGUMENTS", "build", "control_file"]
 
 BUILD_ARGUMENTS = (
     "--no-public-flat-rw",  # undoes what cocotb's runner puts before these arguments
@@ -65,12 +68,6 @@ cached=$(dirname "$0")/$(printf '%s\\n' "$@" | cksum | tr ' ' -)-$object
 [ -f "$cached" ] && exec cp "$cached" "$object"
 "$@" && cp "$object" "$cached.$$" && mv "$cached.$$" "$cached"
 """
-
-
-def cache_folder() -> Path:
-    """Folder for everything that can be made again: ``$XDG_CACHE_HOME/termac``, ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "termac"
 
 
 def build(
@@ -114,24 +111,44 @@ def build(
     arguments = [*BUILD_ARGUMENTS, *(_COVERAGE if coverage else ()), *trace_arguments(waves)]
     key = _key(verilog, top, control, *arguments, f"waves={waves}")
     folder = cache_folder() / "simulators" / key
-    if (folder / "build.json").is_file():
-        os.utime(folder)
+    if _is_whole(folder):
+        with suppress(OSError):  # a cache that cannot be written is as good for reading
+            os.utime(folder)
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
-    try:
+    check_tools()
+    make_private(folder.parent)
+    with temporary_folder("building-", folder.parent) as work:
         _compile(work, verilog, top, control, arguments, waves)
-        information = {"top": top, "waves": waves, "coverage": coverage}
+        information = {"top": top, "waves": waves, "coverage": coverage, "files": _digests(work)}
         (work / "build.json").write_text(json.dumps(information))
-        try:
-            work.rename(folder)
-        except OSError:  # another process was faster
-            if not (folder / "build.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with temporary_folder("replaced-", folder.parent) as damaged:
+            if folder.exists() and not _is_whole(folder):
+                folder.rename(damaged / "old")
+            try:
+                work.rename(folder)
+            except OSError:  # another process was faster
+                if not _is_whole(folder):
+                    raise
     _prune(folder.parent)
     return folder
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Checksums of the files of a build."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != "build.json"
+    }
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a build is there, and still as it was made; older ones do not tell."""
+    try:
+        information = json.loads((folder / "build.json").read_text())
+        return information.get("files") in (None, _digests(folder))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def control_file(verilog: str, top: str, public: Iterable[tuple[str, str]]) -> str:
@@ -208,19 +225,19 @@ def _compile(
 def _makeflags() -> str:
     """Variables for Verilator's makefile; a cache of runtime objects saves most of a small build.
 
-    A path with a space cannot be passed on; the build then works without what it is for.
+    A path of Python with a space cannot be passed on; the build then works without it.
     """
     flags = _MAKEFLAGS
     folder = cache_folder() / "objects" / hashlib.sha256(_tools().encode()).hexdigest()[:16]
     script = folder / "compile"
     if not script.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         draft = folder / f"compile.{os.getpid()}"
         draft.write_text(_OBJECT_CACHE)
         draft.chmod(0o755)
         draft.rename(script)
     for variable, path in (("OBJCACHE", str(script)), ("PYTHON3", sys.executable)):
-        if not re.search(r"[\s$#]", path):
+        if not UNFIT.search(path):
             flags += f" {variable}={path}"
     return flags
 
@@ -253,6 +270,8 @@ def _prune(folder: Path) -> None:
         except OSError:
             return 0.0
 
-    builds = [path for path in folder.iterdir() if not path.name.startswith("building-")]
+    builds = [
+        path for path in folder.iterdir() if not path.name.startswith(("building-", "replaced-"))
+    ]
     for path in sorted(builds, key=used, reverse=True)[_KEPT_BUILDS:]:
         shutil.rmtree(path, ignore_errors=True)

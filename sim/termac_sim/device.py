@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from termac.arch import Config
 from termac.arch.registers import COUNTERS
 from termac.device import Device, Progress, Result, join_results
 from termac.errors import InputError
+from termac.files import temporary_folder
 from termac.image import Image, save_image
 from termac_hw.core import Core
 from termac_hw.emit import emit_verilog
@@ -131,8 +131,7 @@ def run_images(
     DeviceError
         If the accelerator stops with an error, or the simulator fails.
     """
-    with tempfile.TemporaryDirectory(prefix="termac-") as temporary:
-        work = Path(temporary)
+    with temporary_folder("termac-") as work:
         programs = []
         for number, (image, x) in enumerate(batches):
             if x.ndim != 4 or not len(x):
@@ -171,7 +170,7 @@ def run_images(
 
 def _deliver(recorded: Path, target: Path) -> None:
     """Put a large file in its place in one piece, also on another disk."""
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as beside:
+    with temporary_folder(f".{target.name}.", target.parent) as beside:
         draft = Path(beside) / target.name
         shutil.copyfile(recorded, draft)
         draft.replace(target)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -88,7 +89,9 @@ def launch(
     env["PATH"] = f"{verilator_folder()}{os.pathsep}{env.get('PATH', os.defpath)}"
     env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     env.update(environment or {})
-    command = [sys.executable, "-m", "termac_sim.launch", method, json.dumps(dict(arguments))]
+    alive, held = os.pipe()  # ends when this process does, see _die_with_parent
+    command = [sys.executable, "-m", "termac_sim.launch", method, json.dumps(dict(arguments)),
+               str(alive)]  # fmt: skip
     started = time.monotonic()
     with open(log, "wb") as stream:
         child = subprocess.Popen(
@@ -96,6 +99,7 @@ def launch(
             env=env,
             cwd=log.parent,
             stdin=subprocess.DEVNULL,
+            pass_fds=(alive,),
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that the simulator can be killed with its parent
@@ -117,6 +121,8 @@ def launch(
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+            os.close(alive)
+            os.close(held)
     if poll is not None:
         poll()
     return code
@@ -131,10 +137,17 @@ def last_lines(path: Path, count: int = 15) -> str:
     return "\n".join(f"    {line}" for line in lines[-count:])
 
 
+def _die_with_parent(alive: int) -> None:
+    """Kill this child and its simulator as soon as the process that launched it is gone."""
+    os.read(alive, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
 def _main() -> None:
     from cocotb_tools.runner import get_runner
 
     method, arguments = sys.argv[1], json.loads(sys.argv[2])
+    threading.Thread(target=_die_with_parent, args=(int(sys.argv[3]),), daemon=True).start()
     try:
         getattr(get_runner("verilator"), method)(**arguments)
     except RuntimeError as error:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from termac.errors import DeviceError
+from termac.files import temporary_folder
 
 from termac_sim.exchange import PARAMETERS_VARIABLE, PROGRESS_VARIABLE, ProgressReader
 from termac_sim.launch import last_lines, launch
@@ -111,19 +112,14 @@ def run_bench(
     information = json.loads((build / "build.json").read_text())
     if waves and not information["waves"]:
         raise ValueError("Waves need a simulator that was built with waves")
-    temporary = folder is None
-    work = Path(tempfile.mkdtemp(prefix="termac-")) if folder is None else folder.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    try:
+    with temporary_folder("termac-") if folder is None else nullcontext(folder.resolve()) as work:
+        work.mkdir(parents=True, exist_ok=True)
         return _run(
             work, build, information["top"], [module] if isinstance(module, str) else [*module],
             parameters=parameters or {}, test_filter=test_filter, results=results, seed=seed,
             timeout=timeout, progress=progress, environment=environment or {}, waves=waves,
             check=check,
         )  # fmt: skip
-    finally:
-        if temporary:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def _run(

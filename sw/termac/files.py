@@ -6,15 +6,21 @@ A failure never leaves half of a file or folder, nor deletes what is not ours.
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import math
 import os
+import re
 import reprlib
 import shutil
+import socket
 import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,10 +39,11 @@ __all__ = [
     "open_plain",
     "read_plain",
     "save_array",
+    "temporary_folder",
 ]
 
 MARKER = ".termac"
-"""File that lists what Termac wrote into a folder: only such a folder is ever replaced."""
+"""File that lists what Termac wrote into a folder, with checksums: only that is ever replaced."""
 
 
 @contextmanager
@@ -60,15 +67,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         did not write, or if it cannot be written. It then is as it was before.
     """
     target = Path(os.path.realpath(path))
+    _restore(target)
     _check(path, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = _make_temporary(f".{target.name}.", target.parent)
     except OSError as error:
         raise TermacError(f"{path}: cannot be written: {_reason(error)}") from None
     try:
         yield temporary
-        (temporary / MARKER).write_text("".join(f"{name}\n" for name in _content(temporary)))
+        written = {name: _fingerprint(temporary / name) for name in _content(temporary)}
+        (temporary / MARKER).write_text(json.dumps(written, indent=0) + "\n")
         temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private
         _check(path, target)
         _swap(temporary, target)
@@ -80,7 +89,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def open_plain(path: str | Path) -> BinaryIO:
+def open_plain(path: str | Path) -> BufferedReader:
     """Open a file for reading, unless it is a device, a pipe or a folder.
 
     Raises
@@ -185,12 +194,14 @@ def check_writable_file(path: Path, option: str) -> None:
 
 
 def check_writable_folder(path: Path, option: str) -> None:
-    """Fail before the work if a folder cannot be made, or a parent that it would be made in.
+    """Fail before the work if :func:`atomic_folder` would refuse a folder after it.
 
     Raises
     ------
     ConfigError
         If it or what it would be made in is not a folder or cannot be written.
+    TermacError
+        If it holds anything that Termac did not write.
     """
     existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not existing.is_dir():
@@ -198,19 +209,17 @@ def check_writable_folder(path: Path, option: str) -> None:
         raise ConfigError(f"{option} {path}: {what}, must be a folder")
     if not os.access(existing, os.W_OK):
         raise ConfigError(f"{option} {path}: folder {existing} is not writable")
+    _check(path, Path(os.path.realpath(path)))
 
 
 def save_array(path: Path, array: NDArray[np.generic]) -> None:
     """Write an ``.npy`` file in one piece: whoever looks sees the old file or the new one."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-        try:
-            np.save(out, array)
-            out.close()
-            os.chmod(out.name, 0o666 & ~_umask())
-            os.replace(out.name, path)
-        except BaseException:
-            os.unlink(out.name)
-            raise
+    try:
+        with temporary_folder(f".{path.name}.", path.parent) as folder:
+            np.save(folder / "array.npy", array)
+            os.replace(folder / "array.npy", path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {_reason(error)}", str(path)) from None
 
 
 def _check(path: str | Path, target: Path) -> None:
@@ -223,15 +232,36 @@ def _check(path: str | Path, target: Path) -> None:
         raise TermacError(f"{path}: is or contains the working directory; choose another folder")
     try:
         found = _content(target)
-        marker = target / MARKER
-        known = set(marker.read_text().splitlines()) if marker.is_file() else set()
-    except (OSError, UnicodeDecodeError) as error:
+        known = _marked(target)
+        for name in found:
+            if name not in known:
+                what = "which Termac did not write"
+            elif known[name] != _fingerprint(target / name):
+                what = "which is not what Termac wrote there"
+            else:
+                continue
+            raise TermacError(f"{path}: holds {name!r}, {what}; choose an empty or new folder")
+    except OSError as error:
         raise TermacError(f"{path}: cannot be read: {error}") from None
-    for name in found:
-        if name not in known:
-            raise TermacError(
-                f"{path}: holds {name!r}, which Termac did not write; choose an empty or new folder"
-            )
+
+
+def _marked(folder: Path) -> dict[str, str]:
+    """What a marker says was written: a name alone would delete whatever has that name."""
+    try:
+        known = json.loads(read_plain(folder / MARKER, 1 << 24))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _fingerprint(path: Path) -> str:
+    """Tells apart what was written from what has the same name."""
+    if path.is_symlink():
+        return f"link {os.readlink(path)}"
+    if path.is_dir():
+        return "folder"
+    with open_plain(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _content(folder: Path) -> list[str]:
@@ -249,7 +279,7 @@ def _swap(temporary: Path, target: Path) -> None:
     if not target.exists():
         temporary.rename(target)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    aside = _make_temporary(f".{target.name}.", target.parent)
     old = aside / "old"
     try:
         target.rename(old)
@@ -260,6 +290,85 @@ def _swap(temporary: Path, target: Path) -> None:
         aside.rmdir()
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+# --- Temporary folders ---------------------------------------------------------------------------
+
+
+@contextmanager
+def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """A private folder that is gone after the block.
+
+    Folders of the same prefix whose process was killed are removed before.
+
+    Parameters
+    ----------
+    prefix : start of its name
+    parent : where it is made; the system's folder for temporary files if absent
+
+    Raises
+    ------
+    OSError
+        Always with a file name: of the folder, if nothing else is known.
+    """
+    folder = _make_temporary(prefix, parent or Path(tempfile.gettempdir()))
+    try:
+        yield folder
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(folder)) from None
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_temporary(prefix: str, parent: Path) -> Path:
+    for folder in _left_behind(prefix, parent):
+        shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-{_boot()}-", dir=parent))
+
+
+def _restore(target: Path) -> None:
+    """Put back what a killed process had moved aside and not yet replaced."""
+    if os.path.lexists(target):
+        return
+    for folder in _left_behind(f".{target.name}.", target.parent):
+        with suppress(OSError):
+            (folder / "old").rename(target)
+            return
+
+
+def _left_behind(prefix: str, parent: Path) -> list[Path]:
+    """Temporary folders of ours whose process is gone."""
+    pattern = re.compile(rf"{re.escape(prefix)}(\d{{1,9}})-{_boot()}-\w+")
+    with suppress(OSError):
+        found = [(entry, pattern.fullmatch(entry.name)) for entry in parent.iterdir()]
+        return [entry for entry, match in found if match and not _is_running(int(match[1]))]
+    return []
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@cache
+def _boot() -> str:
+    """Process numbers mean something to this machine, or container, since it was started."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink(
+            "/proc/self/ns/pid"
+        )
+    except OSError:
+        boot = socket.gethostname()
+    return hashlib.sha256(boot.encode()).hexdigest()[:8]
 
 
 def _reason(error: OSError) -> str:

@@ -51,3 +51,11 @@ async def public_handles(dut):
 async def fails(dut):
     """For the tests of error reports."""
     raise AssertionError("seven is not eight")
+
+
+@cocotb.test
+async def never_ends(dut):
+    """For the tests of what happens to a simulator whose parent is killed."""
+    print("simulating", flush=True)
+    while True:
+        await Timer(1, unit="us")

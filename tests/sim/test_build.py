@@ -1,18 +1,22 @@
 """Building, caching and running a simulator."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from termac.errors import DeviceError
 from termac_hw.emit import emit_verilog
 from termac_sim.build import build, control_file
+from termac_sim.cache import cache_folder, make_private
 from termac_sim.exchange import ProgressReader
 from termac_sim.launch import verilator_folder
 from termac_sim.runner import run_bench
 
+from tests.places import ROOT
 from tests.sim.counters import CounterArray
 
 ROWS, COLUMNS = 2, 3
@@ -144,3 +148,98 @@ def test_many_rows_share_one_function(verilog):
     assert 'no_inline -module "counter_row"' in many
     assert "counter_cell" not in many
     assert "no_inline" not in control_file(verilog, "counter_array", [])
+
+
+# --- The cache -----------------------------------------------------------------------------------
+
+
+def test_a_damaged_simulator_is_built_again(folder, verilog, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parents[2]))
+    program = folder / "counter_array"
+    whole = program.read_bytes()
+    program.write_bytes(whole[: len(whole) // 2])
+    assert build(verilog, "counter_array", PUBLIC) == folder
+    assert len(program.read_bytes()) == len(whole)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    (folder / "build.json").write_text("{")
+    monkeypatch.setattr("termac_sim.build.check_tools", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # it would be built again
+        build(verilog, "counter_array", PUBLIC)
+    (folder / "build.json").unlink()
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parents[2]))
+    build(verilog, "counter_array", PUBLIC)
+
+
+def test_a_cache_that_cannot_be_written_serves_what_it_has(folder, verilog, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(30, "Read-only file system", str(arguments[0]))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parents[2]))
+    monkeypatch.setattr("termac_sim.build.os.utime", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert build(verilog, "counter_array", PUBLIC) == folder
+    with pytest.raises(DeviceError, match="cannot be written: Read-only file system; set XDG_"):
+        build(verilog + "// another\n", "counter_array", PUBLIC)
+
+
+@pytest.mark.parametrize("mask", [0, 0o077, 0o777])
+def test_the_cache_is_private_whatever_the_umask(tmp_path, monkeypatch, mask):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    before = os.umask(mask)
+    try:
+        make_private(cache_folder())
+    finally:
+        os.umask(before)
+    assert cache_folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_with_spaces_in_its_path_is_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "my cache"))
+    with pytest.warns(UserWarning, match="has a name that make cannot take") as caught:
+        place = cache_folder()
+    assert str(place) in str(caught[0].message)
+    assert " " not in str(place)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "termac"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_simulator_dies_with_its_parent(folder, tmp_path, number):
+    """Even if the parent has no chance to end it."""
+    program = f"""
+import pathlib
+from termac_sim.runner import run_bench
+run_bench(pathlib.Path({str(folder)!r}), "tests.sim.bench_counters", test_filter="never_ends",
+          folder=pathlib.Path({str(tmp_path)!r}))
+"""
+    log = tmp_path / "simulation.log"
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    try:
+        wait_until(lambda: log.exists() and b"simulating" in log.read_bytes())
+        assert running_in(tmp_path)
+        child.send_signal(number)
+        child.wait()
+        wait_until(lambda: not running_in(tmp_path))
+    finally:
+        child.kill()
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def running_in(folder):
+    """Processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if os.readlink(entry) == str(folder):
+                found.append(entry.parent.name)
+        except OSError:
+            pass
+    return found

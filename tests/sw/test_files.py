@@ -1,10 +1,23 @@
+import hashlib
+import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from termac.errors import InputError, TermacError
-from termac.files import MARKER, atomic_folder, load_array, read_plain, save_array
+from termac.files import (
+    MARKER,
+    atomic_folder,
+    check_writable_folder,
+    load_array,
+    read_plain,
+    save_array,
+    temporary_folder,
+)
 
 
 def write(path, **texts):
@@ -35,7 +48,8 @@ def test_nested_folders(tmp_path):
         with atomic_folder(tmp_path / "out") as folder:
             (folder / "sub" / "deep").mkdir(parents=True)
             (folder / "sub" / "file").write_text("x")
-    assert (tmp_path / "out" / MARKER).read_text() == "sub/deep\nsub/file\n"
+    written = json.loads((tmp_path / "out" / MARKER).read_text())
+    assert written == {"sub/deep": "folder", "sub/file": hashlib.sha256(b"x").hexdigest()}
 
 
 def test_mode_is_that_of_an_ordinary_folder(tmp_path):
@@ -130,6 +144,86 @@ def test_link_stays_a_link(tmp_path):
     write(tmp_path / "link", a="c")
     assert (tmp_path / "link").is_symlink()
     assert content(tmp_path / "real") == {"a": "c"}
+
+
+def test_a_list_from_elsewhere_deletes_nothing(tmp_path):
+    write(tmp_path / "own", report="ours", notes="ours")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "report").write_text("a year of work")
+    (mine / "notes").symlink_to(tmp_path / "own" / "notes")
+    shutil.copy(tmp_path / "own" / MARKER, mine)
+    with pytest.raises(TermacError, match="holds 'notes', which is not what Termac wrote there"):
+        write(mine, a="b")
+    (mine / "notes").unlink()
+    for marker in (None, "report\n", "[]", '{"report": null}', "{" * 9, "[" * 100_000):
+        if marker is not None:
+            (mine / MARKER).write_text(marker)
+        with pytest.raises(TermacError, match="holds 'report', which"):
+            write(mine, a="b")
+        with pytest.raises(TermacError, match="holds 'report', which"):  # and before the work
+            check_writable_folder(mine, "--output")
+    assert (mine / "report").read_text() == "a year of work"
+
+
+def killed(tmp_path, program):
+    """Run a program that makes folders, and kill it once it says so."""
+    text = f"import sys, time, pathlib\nfrom termac import files\n{program}\n"
+    wait = "print('ready', flush=True); time.sleep(60)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", text.replace("WAIT", wait)], stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    assert child.stdout.readline() == b"ready\n"
+    child.kill()
+    child.wait()
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    killed(tmp_path, "with files.atomic_folder('out') as f: (f / 'a').write_text('half'); WAIT")
+    killed(tmp_path, "with files.temporary_folder('.x.npy.', pathlib.Path('.')): WAIT")
+    assert len(list(tmp_path.iterdir())) == 2
+    with temporary_folder(".out.", tmp_path) as running:  # that of a living process stays
+        write(tmp_path / "out", a="b")
+        save_array(tmp_path / "x.npy", np.zeros(3))
+        assert sorted(p.name for p in tmp_path.iterdir()) == [running.name, "out", "x.npy"]
+    assert content(tmp_path / "out") == {"a": "b"}
+
+
+def test_a_folder_moved_aside_by_a_killed_process_comes_back(tmp_path):
+    write(tmp_path / "out", a="b")
+    killed(
+        tmp_path,
+        """
+rename = pathlib.Path.rename
+def stop(self, target):
+    rename(self, target)
+    if target.name == "old":
+        WAIT
+pathlib.Path.rename = stop
+with files.atomic_folder('out') as f: (f / 'a').write_text('c')
+""",
+    )
+    assert not (tmp_path / "out").exists()
+
+    def fail():
+        with atomic_folder(tmp_path / "out"):
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    assert content(tmp_path / "out") == {"a": "b"}
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_errors_without_a_path_get_one(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="cannot be written: No space left on device") as caught:
+        save_array(tmp_path / "y.npy", np.zeros(3))
+    assert caught.value.filename == str(tmp_path / "y.npy")
+    assert not list(tmp_path.iterdir())
 
 
 # --- Files that users name -----------------------------------------------------------------------

@@ -10,6 +10,7 @@ import click
 
 from termac.cli.config import config
 from termac.cli.demo import demo
+from termac.cli.doctor import doctor
 from termac.cli.estimate import estimate
 from termac.cli.exits import ReportingGroup
 from termac.cli.generate import generate
@@ -35,5 +36,5 @@ def main(traceback: bool) -> None:
     """
 
 
-for command in (demo, config, generate, pack, simulate, estimate):
+for command in (demo, config, generate, pack, simulate, estimate, doctor):
     main.add_command(command)

@@ -42,7 +42,8 @@ def demo(output: Path, images: int, reporter: Reporter) -> None:
     Verilog, builds a simulator, runs test images through the whole network and compares every
     layer with the golden model, value by value. Fails if one differs.
     """
-    check_writable_folder(output, "--output")
+    for folder in ("image", "verilog"):
+        check_writable_folder(output / folder, "--output")
     from termac.flow.demo import run_demo
 
     done = run_demo(output, import_simulated_device(), progress, images=images)
