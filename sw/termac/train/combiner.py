@@ -31,6 +31,7 @@ from termac.graph import FloatConv, FloatGraph
 from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.masked import Masked
+from termac.train.samples import Samples, as_array
 
 __all__ = ["Combiner"]
 
@@ -85,8 +86,8 @@ class Combiner:
     ----------
     model : nn.Module
         Of Conv2d and Linear layers and whatever else the ONNX reader accepts. Changed in place.
-    samples : float tensor [N, ...]
-        Typical inputs, 50 to 500: they say how strong each channel is.
+    samples : [N, ...], NumPy array or tensor
+        Typical inputs in the model's own layout, 50 to 500. They say how strong each channel is.
     config : Config or name of a preset
     steps : int
         Training steps in all.
@@ -112,6 +113,8 @@ class Combiner:
 
     Raises
     ------
+    InputError
+        If the samples do not fit the model.
     ConfigError
         If the cycles cannot be reached, or passes name a layer that does not exist.
     ModelError
@@ -121,7 +124,7 @@ class Combiner:
     def __init__(
         self,
         model: nn.Module,
-        samples: torch.Tensor,
+        samples: Samples,
         config: Config | str,
         *,
         steps: int,
@@ -141,9 +144,9 @@ class Combiner:
         self.freeze_at, self.stay = int(freeze * steps), stay
         self.l1, self.decay = l1, decay
         self.steps_done = 0
-        self._shape = tuple(samples.shape[1:])
+        x = as_array(samples)
+        self._shape = tuple(x.shape[1:])
         graph = _float_graph(model, self._shape)
-        x = samples.detach().numpy()
         worth = Worth.of(graph, x)
         budget = find_budget(
             graph, x, worth, self.config, cycles=cycles, passes=passes, grouping=grouping

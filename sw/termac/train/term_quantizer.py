@@ -7,7 +7,7 @@ gradients that do not see them, allow tighter ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from termac.terms.schedule import HIGHEST
 from termac.train.compact import compacted
 from termac.train.export import to_onnx
 from termac.train.fake_quantize import FakeQuantizer, RoundedInput, RoundedWeight
+from termac.train.samples import Samples, sample_shape
 from termac.train.term_parts import SlotWeight, TermInput, TermWeight
 
 __all__ = ["TermQuantizer"]
@@ -40,7 +41,9 @@ class TermQuantizer(FakeQuantizer):
     ----------
     model : nn.Module
         Of Conv2d and Linear layers and whatever else the ONNX reader accepts. Changed in place.
-    shape : of one sample
+    samples : [N, ...], NumPy array or tensor
+        Inputs in the model's own layout, of which only the shape counts; or the shape of one
+        sample.
     terms : Terms
         Budget of every other layer. With exponents, terms lie in slots at these powers.
     group : int
@@ -62,7 +65,7 @@ class TermQuantizer(FakeQuantizer):
     def __init__(
         self,
         model: nn.Module,
-        shape: tuple[int, ...],
+        samples: Samples | Sequence[int],
         terms: Terms,
         *,
         group: int = 8,
@@ -77,7 +80,7 @@ class TermQuantizer(FakeQuantizer):
         self.model, self.group, self.refit = model, group, refit
         self.steps_done = 0
         self.budgets: dict[str, TermBudget] = {}
-        self._shape, self._slots = tuple(shape), slots
+        self._shape, self._slots = sample_shape(samples), slots
         self._terms = _by_layer(model, terms, dict(layers or {}))
         self._windows = _windows(model, self._shape, self._terms)
         super().__init__(model, bits=bits, momentum=momentum)

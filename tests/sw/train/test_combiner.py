@@ -11,7 +11,7 @@ from termac.arch import load_config
 from termac.compile import compile_graph
 from termac.compile.grouping import Grouping
 from termac.compress import quantize
-from termac.errors import ConfigError, ModelError
+from termac.errors import ConfigError, InputError, ModelError
 from termac.examples.datasets import digits
 from termac.frontend import load_onnx
 
@@ -180,6 +180,15 @@ def test_training_for_cycles(data, tmp_path):
     assert given.grouping == combiner.grouping
     with pytest.raises(ConfigError, match=r"10 cycles cannot be reached: one pass a layer takes"):
         Combiner(linear(), data[0][:64], CONFIG, steps=STEPS, cycles=10)
+
+
+def test_samples_may_be_an_array(data):
+    tensors = Combiner(linear(), data[0][:32], CONFIG, steps=STEPS, passes=1)
+    arrays = Combiner(linear(), data[0][:32].numpy(), CONFIG, steps=STEPS, passes=1)
+    assert (arrays.passes, arrays.cycles) == (tensors.passes, tensors.cycles)
+    assert arrays.grouping == tensors.grouping
+    with pytest.raises(InputError, match=r"must have a batch axis, \[N, ...\], not shape \(3,\)"):
+        Combiner(linear(), np.zeros(3), CONFIG, steps=STEPS, passes=1)
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,14 @@ def test_filters_reach_128_in_eight_bits_if_few_terms_of_1_are_in_the_way(odd, k
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_the_shape_may_come_with_samples(kind):
+    samples = kind(np.zeros((5, *SHAPE), np.float32))
+    found = TermQuantizer(network(), samples, Terms(weights=4))
+    assert found._shape == SHAPE
+    assert found._windows == TermQuantizer(network(), SHAPE, Terms(weights=4))._windows
+
+
 def test_filters_that_hardly_count_keep_no_terms(data, tmp_path):
     model = network()
     with torch.no_grad():
