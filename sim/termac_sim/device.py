@@ -31,8 +31,9 @@ PUBLIC = (
     ("termac_weight_bank", "words"),
     ("termac_accumulator", "biases"),
     ("termac_accumulator", "scales"),
+    ("termac_assembler", "overrun"),
 )
-"""Internals that benches read or write: the memories and the number of the layer."""
+"""Internals that benches read or write: memories, the number of the layer, a flag to be set."""
 
 
 def core_verilog(config: Config) -> str:
