@@ -14,13 +14,13 @@ is sign-extended, a MAC's stream ends in zeros, and its carry is zero when a vec
 :mod:`termac_hw.cells.bit_serial_end` takes the offset off again.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from termac.arch import Config
 from termac.arch.cells import INTERLEAVED
 
-from termac_hw.layouts import struct
+from termac_hw.cells.base import SwappingCell
 
 __all__ = [
     "BITS",
@@ -56,8 +56,8 @@ def budget_faults(layer):
     return [layer.beats != 8]
 
 
-class BitSerialCell(wiring.Component):
-    """One column of ``shared_rows`` neighbouring rows that share the lane registers.
+class BitSerialCell(SwappingCell):
+    """Adds products of its weight, bit by bit, to the four partial sums that pass by.
 
     Latency: lanes on ``lanes_in`` in cycle t are on ``lanes_out`` in t+1; the product bit of that
     beat meets ``sum_in`` of t+2 and is on ``sum_out`` in t+3.
@@ -65,59 +65,21 @@ class BitSerialCell(wiring.Component):
     A vector is 8 beats, sign last, and any number of idle beats, whose lanes are 0. Right after the
     sign beat the number of the MAC increases: that is how a cell knows the sign beat. Bit m of
     ``sum_in`` and ``sum_out`` is the stream of MAC m: 32 bits or more of a sum, then the next one.
-    Sums fit ``result_width`` bits, the others are 0.
-
-    Swap tokens, the shadow weights and when they must hold still: as in
-    :class:`~termac_hw.cells.bit_plane.BitPlaneCell`.
+    Sums fit ``result_width`` bits, the others are 0. Ports: :class:`~termac_hw.cells.base.Cell`.
 
     Data registers have no reset: any sign beat clears them.
-
-    Parameters
-    ----------
-    config : :class:`termac.arch.Config`
-
-    Members
-    -------
-    lanes_in, lanes_out : alpha + 3 bits
-        Activation bit of each lane, number of the MAC, swap token.
-    shift : 1
-        Move the shadow weights one column to the right.
-    weight_in, weight_out : shared_rows x weight
-        Shadow weight of the left neighbour; own shadow weight. Layout:
-        :attr:`termac.arch.Config.weight_layout`.
-    sum_in, sum_out : shared_rows x 4 bits
-        Partial sums of four vectors from the left; to the right.
     """
 
-    module_name = "termac_cell"
+    lane_bundle_width = staticmethod(lane_bundle_width)
 
     def __init__(self, config: Config):
-        self.config = config
         assert config.result_width <= INTERLEAVED * BITS
-        bundle = lane_bundle_width(config)
-        weights = data.ArrayLayout(unsigned(config.weight_width), config.shared_rows)
-        sums = data.ArrayLayout(signed(config.sum_width), config.shared_rows)
-        super().__init__(
-            {
-                "lanes_in": In(bundle),
-                "lanes_out": Out(bundle),
-                "shift": In(1),
-                "weight_in": In(weights),
-                "weight_out": Out(weights),
-                "sum_in": In(sums),
-                "sum_out": Out(sums),
-            }
-        )
+        super().__init__(config)
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        layout = struct(config.weight_layout)
-
-        lanes = Signal(self.lanes_in.shape(), reset_less=True)
-        m.d.sync += lanes.eq(self.lanes_in)
-        m.d.comb += self.lanes_out.eq(lanes)
-        swap_in, swap = self.lanes_in[-1], lanes[-1]
+        lanes = self._lanes(m)
         following = lanes[config.lanes : -1]  # MAC of the beat behind the one that is added
 
         index = Signal(INDEX, reset_less=True)
@@ -133,23 +95,14 @@ class BitSerialCell(wiring.Component):
         ]
 
         for row in range(config.shared_rows):
-            suffix = f"_{row}" if config.shared_rows > 1 else ""
-            shadow = Signal(layout, name=f"shadow{suffix}", reset_less=True)
-            value = Signal(8, name=f"value{suffix}", reset_less=True)
-            lane = Signal(config.lane_width, name=f"lane{suffix}", reset_less=True)
+            suffix = self._suffix(row)
+            value, lane = self._active(m, row, lanes)
             bit = Signal(name=f"bit{suffix}", reset_less=True)
-
-            with m.If(self.shift):
-                m.d.sync += shadow.eq(self.weight_in[row])
-            with m.If(swap_in):
-                m.d.sync += lane.eq(shadow.lane)
-            with m.If(swap):
-                m.d.sync += value.eq(shadow.value)
             m.d.sync += bit.eq((lanes[: config.lanes] >> lane)[0])
-            lower, upper = self._multiply(m, value, bit, sign, suffix)
+            lower, upper = self._multiply(m, value.as_unsigned(), bit, sign, suffix)
             product = (lower.replicate(INTERLEAVED) & low) | (upper.replicate(INTERLEAVED) & high)
             total = self._add(m, self.sum_in[row].as_unsigned(), product, suffix)
-            m.d.comb += [self.weight_out[row].eq(shadow), self.sum_out[row].eq(total)]
+            m.d.comb += self.sum_out[row].eq(total)
         return m
 
     def _multiply(self, m, value, bit, sign, suffix):
@@ -193,11 +146,16 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    load, token, word : 1, 1, alpha bytes
-        A word arrives; it is the first of a pass: send the swap token with its first bit.
-    clear : 1
+    load : In(1)
+        A word arrives.
+    token : In(1)
+        The word is the first of a pass: send the swap token with its first bit.
+    word : In(8 * alpha)
+        A byte of each lane, lane 0 lowest.
+    clear : In(1)
         The next vector is for MAC 0. Sends a sign beat, so that the cells are clear as well.
-    lanes : alpha + 3 bits
+    lanes : Out(alpha + 3)
+        A bit of each lane, the number of the MAC, the swap token.
     """
 
     module_name = "termac_feeder"

@@ -7,46 +7,28 @@ in front of it.
 """
 
 from amaranth.hdl import Cat, Module, Signal, signed
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from termac.arch import Config
 
+from termac_hw.cells import base
 from termac_hw.cells.bit_serial import BITS, INDEX, OFFSET
 
 __all__ = ["RowEnd"]
 
 
-class RowEnd(wiring.Component):
+class RowEnd(base.RowEnd):
     """Collects the sums of a row, four streams of bits in turn, and takes their offset off.
 
-    A stream is that of one vector for at least 32 cycles; what follows ``last`` is ignored.
-    ``result`` is valid one cycle after ``last``, until the cycle after the next ``last``.
-
-    Members
-    -------
-    sum : signed(4)
-        Streams of the row's last column: bit m is that of MAC m.
-    first, last : 1
-        Cycle of a vector's least significant sum bit; of bit ``result_width - 1``.
-    clear : 1
-        The next vector is that of MAC 0.
-    result : signed(result_width)
+    Bit m of ``sum`` is the stream of MAC m: that of one vector for at least 32 cycles. ``first`` is
+    the cycle of a vector's least significant sum bit, ``last`` that of bit ``result_width - 1``,
+    and what follows it is ignored. After ``clear`` the next vector is that of MAC 0. Ports:
+    :class:`~termac_hw.cells.base.RowEnd`.
     """
 
-    module_name = "termac_row_end"
+    CLEARS = True
 
     def __init__(self, config: Config):
-        self.config = config
         assert 2 * BITS + 1 < config.result_width <= 3 * BITS
-        super().__init__(
-            {
-                "sum": In(signed(config.sum_width)),
-                "first": In(1),
-                "last": In(1),
-                "clear": In(1),
-                "result": Out(signed(config.result_width)),
-            }
-        )
+        super().__init__(config)
 
     def elaborate(self, platform):
         m = Module()

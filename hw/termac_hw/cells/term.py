@@ -13,12 +13,14 @@ at Run Time on Quantized DNNs", SC 2020, section 4.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from termac.arch import Config
 from termac.arch.cells import PLACE_WIDTH, TERMS, TERMS_AHEAD
 
+from termac_hw.cells import base
+from termac_hw.cells.base import Cell
 from termac_hw.layouts import struct
 
 __all__ = ["Feeder", "RowEnd", "TermCell", "budget_faults", "lane_bundle_width"]
@@ -34,82 +36,44 @@ def budget_faults(layer):
     return [layer.terms == 0, layer.terms > TERMS, layer.beats != layer.terms]
 
 
-class TermCell(wiring.Component):
-    """One column of ``shared_rows`` neighbouring rows that share the lane registers.
+class TermCell(Cell):
+    """Adds one signed power of two of a weight, times the activation of its lane, in every beat.
 
     Latency: lanes and place on ``lanes_in`` in cycle t are on ``lanes_out`` in t+1, and ``sum_out``
     in t+3 is ``sum_in`` of cycle t+2 plus the product of the term at that place. One beat per
     cycle, no bubbles.
 
     ``shift`` in cycle t moves the words at the end of t. ``store`` writes what the shadow register
-    holds in its cycle, for beats that arrive after it; the word may move on in that very cycle.
+    holds in its cycle, for beats that arrive after it. The word may move on in that very cycle.
+    Ports: :class:`~termac_hw.cells.base.Cell`.
 
     Data registers have no reset: what they hold before the first term is never used.
-
-    Parameters
-    ----------
-    config : :class:`termac.arch.Config`
-
-    Members
-    -------
-    lanes_in, lanes_out : alpha bytes and a place
-        From the row above, to the row below.
-    shift : 1
-        Move the shadow words one column to the right.
-    store, place : 1, place
-        Keep the shadow words as the terms at this place.
-    weight_in, weight_out : shared_rows x term
-        Shadow word of the left neighbour; own one. Layout: ``config.weight_layout``.
-    sum_in, sum_out : shared_rows x signed(sum_width)
-        Partial sum of one beat from the left; to the right.
     """
 
-    module_name = "termac_cell"
-
-    def __init__(self, config: Config):
-        self.config = config
-        bundle = self._bundle(config)
-        weights = data.ArrayLayout(unsigned(config.weight_width), config.shared_rows)
-        sums = data.ArrayLayout(signed(config.sum_width), config.shared_rows)
-        super().__init__(
-            {
-                "lanes_in": In(bundle),
-                "lanes_out": Out(bundle),
-                "shift": In(1),
-                "store": In(1),
-                "place": In(PLACE_WIDTH),
-                "weight_in": In(weights),
-                "weight_out": Out(weights),
-                "sum_in": In(sums),
-                "sum_out": Out(sums),
-            }
-        )
+    KEEPS_TERMS = True
+    lane_bundle_width = staticmethod(lane_bundle_width)
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
         layout = struct(config.weight_layout)
-        lanes = Signal(self.lanes_in.shape(), reset_less=True)
-        m.d.sync += lanes.eq(self.lanes_in)
-        m.d.comb += self.lanes_out.eq(lanes)
+        lanes = self._lanes(m)
 
         for row in range(config.shared_rows):
-            suffix = f"_{row}" if config.shared_rows > 1 else ""
-            shadow = Signal(layout, name=f"shadow{suffix}", reset_less=True)
+            suffix = self._suffix(row)
+            shadow = self._shadow(m, row)
             term = Signal(layout, name=f"term{suffix}", reset_less=True)
             total = Signal(signed(config.sum_width), name=f"sum{suffix}", reset_less=True)
             m.submodules[f"terms{suffix}"] = terms = Memory(
                 shape=unsigned(config.weight_width), depth=TERMS, init=[]
             )
-            write, read = terms.write_port(), terms.read_port(domain="comb")
-            with m.If(self.shift):
-                m.d.sync += shadow.eq(self.weight_in[row])
+            write = terms.write_port()
+            read = terms.read_port(domain="comb")
             m.d.comb += [
                 write.addr.eq(self.place),
                 write.data.eq(shadow),
                 write.en.eq(self.store),
                 read.addr.eq(self.lanes_in[-PLACE_WIDTH:]),
-                self.weight_out[row].eq(shadow),
                 self.sum_out[row].eq(total),
             ]
             product = self._product(m, lanes[:-PLACE_WIDTH], term, suffix)
@@ -123,9 +87,6 @@ class TermCell(wiring.Component):
 
     INVERTED = (True,) * 8
     """Of every bit that a lane brings: whether it is inverted if the term is negative."""
-
-    def _bundle(self, config):
-        return lane_bundle_width(config)
 
     def _select(self, m, lanes, term, suffix):
         """What the term's lane brings, inverted where and if the term says so."""
@@ -165,9 +126,14 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    load, token, word : 1, 1, alpha bytes
-        A word arrives; which half of their terms the cells use for it.
-    lanes : alpha bytes and a place
+    load : In(1)
+        A word arrives.
+    token : In(1)
+        Which half of their terms the cells use for the word.
+    word : In(8 * alpha)
+        A byte of each lane, lane 0 lowest.
+    lanes : Out(8 * alpha + PLACE_WIDTH)
+        A byte of each lane and the place of the beat's term.
     """
 
     module_name = "termac_feeder"
@@ -194,41 +160,17 @@ class Feeder(wiring.Component):
         return m
 
 
-class RowEnd(wiring.Component):
+class RowEnd(base.RowEnd):
     """Joins the sums of the beats of a row into the sum of a vector.
 
     ``next = sum`` in the first beat, then ``acc + sum`` or, with ``double``, ``2 * acc + sum``.
     ``result`` takes ``next`` with the last beat, is valid one cycle after ``last``, and stays until
-    the cycle after the next ``last``. Between vectors any ``sum`` is ignored.
-
-    Members
-    -------
-    sum : signed(sum_width)
-        Sum of the row's last column.
-    first, last : 1
-        The sum belongs to the first; last beat of a vector.
-    clear : 1
-        Between layers: forget a vector that an error has cut short.
-    double : 1
-        The beat is of the next lower power of two than the one before; absent without DOUBLES.
-    result : signed(result_width)
+    the cycle after the next ``last``. Between vectors any ``sum`` is ignored. Ports:
+    :class:`~termac_hw.cells.base.RowEnd`.
     """
 
-    module_name = "termac_row_end"
+    CLEARS = True
     DOUBLES = True
-
-    def __init__(self, config: Config):
-        self.config = config
-        super().__init__(
-            {
-                "sum": In(signed(config.sum_width)),
-                "first": In(1),
-                "last": In(1),
-                "clear": In(1),
-                **({"double": In(1)} if self.DOUBLES else {}),
-                "result": Out(signed(config.result_width)),
-            }
-        )
 
     def elaborate(self, platform):
         m = Module()

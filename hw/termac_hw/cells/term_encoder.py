@@ -47,10 +47,14 @@ class LaneEncoder(wiring.Component):
 
     Members
     -------
-    value, zero : signed(8)
-        Stored activation and the zero point it is relative to.
-    hese : encode by HESE instead of NAF
-    terms : DATA_TERMS terms, largest first
+    value : In(signed(8))
+        Stored activation.
+    zero : In(signed(8))
+        Zero point that it is relative to.
+    hese : In(1)
+        Encode by HESE instead of NAF.
+    terms : Out(ArrayLayout(DATA_TERM, DATA_TERMS))
+        Terms, largest first.
     """
 
     module_name = "termac_lane_encoder"
@@ -129,11 +133,14 @@ class TermEncoder(wiring.Component):
 
     Members
     -------
-    word : alpha bytes, signed
-    zero : signed(8)
+    word : In(8 * alpha)
+        Signed byte of each lane, lane 0 lowest.
+    zero : In(signed(8))
         Zero point of the activations, as a stored byte.
-    hese : encode by HESE instead of NAF
-    coded : :func:`coded_layout`
+    hese : In(1)
+        Encode by HESE instead of NAF.
+    coded : Out(coded_layout)
+        Terms of each lane, largest first, two cycles after the word.
     """
 
     module_name = "termac_term_encoder"

@@ -50,8 +50,7 @@ class TermPairCell(term.TermCell):
 
     INVERTED = (False,) * 4 + (True,)  # a term of the lane: exponent, negative
 
-    def _bundle(self, config):
-        return lane_bundle_width(config)
+    lane_bundle_width = staticmethod(lane_bundle_width)
 
     def _product(self, m, lanes, term, suffix):
         """Registers of the sum of exponents, decoded by halves, and of the product's sign."""
@@ -92,10 +91,16 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    load, token, word : 1, 1, coded word
-        A word arrives; which half of their terms the cells use for it.
-    terms : weight terms of a pass
-    lanes : a term per lane and a place
+    load : In(1)
+        A word arrives.
+    token : In(1)
+        Which half of their terms the cells use for the word.
+    word : In(coded_layout)
+        Terms of each lane, lane 0 lowest.
+    terms : In(range(TERMS + 1))
+        Weight terms of a pass.
+    lanes : Out(5 * alpha + PLACE_WIDTH)
+        A term of each lane and the place of the weight term.
     """
 
     module_name = "termac_feeder"
