@@ -26,15 +26,18 @@ class Array(wiring.Component):
 
     Members
     -------
-    lanes : C lane bundles
-        Of row 0; column 0 lowest.
-    shift : ``drains`` bits
+    lanes : In(C * lane_bundle_width)
+        Lane bundles of row 0, column 0 lowest.
+    shift : In(drains)
         Bit g moves the shadow weights of rows g*S .. g*S+S-1 one column to the right.
-    store, place : ``drains`` bits, ``drains`` numbers
-        If cells keep terms: bit g stores the shadow words of those rows as term ``place[g]``.
-    weights : R x weight_width bits
-        Enter column 0 of their row while it shifts; row 0 lowest.
-    sums : R x signed(sum_width)
+    store : In(drains)
+        Bit g stores the shadow words of those rows as a term. Only if cells keep terms.
+    place : In(ArrayLayout(unsigned(PLACE_WIDTH), drains))
+        Number of that term. Only if cells keep terms.
+    weights : In(R * weight_width)
+        Enter column 0 of their row while it shifts, row 0 lowest.
+    sums : Out(ArrayLayout(signed(sum_width), R))
+        Partial sums at the right edge.
     """
 
     module_name = "termac_array"

@@ -21,13 +21,20 @@ class RowGroup(wiring.Component):
 
     Members
     -------
-    lanes_in, lanes_out : C lane bundles
-        Lane bundle of each column; column 0 lowest.
-    shift : 1
-    store, place : if cells keep terms: store the shifted words as term number ``place``
-    weights : shared_rows x weight_width bits
-        Enters column 0 while ``shift`` is high; row 0 of the group lowest.
-    sums : shared_rows x signed(sum_width)
+    lanes_in : In(C * lane_bundle_width)
+        Lane bundle of each column, column 0 lowest.
+    lanes_out : Out(C * lane_bundle_width)
+        The bundles one cycle later, for the row group below.
+    shift : In(1)
+        Move the shadow weights one column to the right.
+    store : In(1)
+        Store the shifted words as a term. Only if cells keep terms.
+    place : In(PLACE_WIDTH)
+        Number of that term. Only if cells keep terms.
+    weights : In(shared_rows * weight_width)
+        Enter column 0 while ``shift`` is high, row 0 of the group lowest.
+    sums : Out(ArrayLayout(signed(sum_width), shared_rows))
+        Partial sums of the last column.
     """
 
     module_name = "termac_row"

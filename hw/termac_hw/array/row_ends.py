@@ -17,15 +17,17 @@ class RowEnds(wiring.Component):
 
     Members
     -------
-    sums : R x signed(sum_width)
+    sums : In(ArrayLayout(signed(sum_width), R))
         Partial sums at the right edge of the array.
-    first, last : 1
-        First and last beat of a vector, aligned with row 0; delayed here by one cycle per
-        ``shared_rows`` rows.
-    doubles : mask, if the row ends double on demand
-        Bit t: double before beat t of a vector.
-    clear : pulse between layers, if the row ends count vectors
-    results : R x signed(result_width)
+    first : In(1)
+        First beat of a vector, aligned with row 0. It walks down by ``shared_rows`` rows a cycle.
+    last : In(1)
+        Last beat of a vector, likewise.
+    doubles : In(doubles)
+        Bit t: double before beat t of a vector. Only if the row ends double on demand.
+    clear : In(1)
+        Pulse between layers. Only if the row ends count vectors.
+    results : Out(ArrayLayout(signed(result_width), R))
         Row r is valid one cycle after its ``last``, until the next vector ends.
     """
 

@@ -27,14 +27,20 @@ class Accumulator(wiring.Component):
 
     Members
     -------
-    start : result 0 is valid; result j is taken j cycles later
-    vector : ``vector_layout``, valid from ``start`` until the next one
-    results : S x signed(result_width)
+    start : In(1)
+        Result 0 is valid. Result j is taken j cycles later.
+    vector : In(vector_layout)
+        Record of the vector, valid from ``start`` until the next one.
+    results : In(ArrayLayout(signed(result_width), S))
+        Results of the rows.
     parameter_write : In(MemoryWrite)
-        Channel parameters, ``PARAMETER`` records, from the host.
-    sum : signed(32)
+        Channel parameters, from the host.
+    sum : Out(signed(32))
         Of result j, j + ``LATENCY`` cycles after ``start``.
-    multiplier, shift : of the same channel, in the same cycle
+    multiplier : Out(31)
+        Of the same channel, in the same cycle.
+    shift : Out(5)
+        Of the same channel, in the same cycle.
     """
 
     module_name = "termac_accumulator"
@@ -92,7 +98,7 @@ class Accumulator(wiring.Component):
         taken_2 = Signal.like(taken_1, reset_less=True)
         results = [self.results[row] for row in range(segments)]
         m.d.sync += [
-            taken_1.eq(select(m, results, take_beat[0], pairs, "taken")),
+            taken_1.eq(select(m, results, take_beat[0], pairs, "result")),
             taken_2.eq(taken_1),
         ]
         m.d.comb += [

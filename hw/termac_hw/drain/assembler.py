@@ -22,16 +22,27 @@ class Assembler(wiring.Component):
 
     Members
     -------
-    clear : forget ``overrun``
-    start : byte 0 is valid; byte j is j cycles later
-    enable : the vector is an output; read in its last cycle only, as ``destination``
-    destination : ``destination_layout``
-    byte : 8
-    write_valid, write_ready : one bit per unit
-        A request: raised in the cycle after the last byte, held until it meets its ready.
-    write_address, write_phase, write_data
-        Word, part of the word and S bytes of the requests; byte 0 lowest.
-    overrun : 1
+    clear : In(1)
+        Forget ``overrun``.
+    start : In(1)
+        Byte 0 is valid. Byte j is j cycles later.
+    enable : In(1)
+        The vector is an output. Read in its last cycle only.
+    destination : In(destination_layout)
+        Where the bytes go. Read in the last cycle only.
+    byte : In(8)
+        Byte of the vector.
+    write_valid : Out(units)
+        A request of each unit, raised after the last byte and held until it meets its ready.
+    write_ready : In(units)
+        The request of a unit is granted.
+    write_address : Out
+        Word of the requests.
+    write_phase : Out
+        Part of the word.
+    write_data : Out(8 * S)
+        Bytes of all units, byte 0 lowest.
+    overrun : Out(1)
         A vector was completed while a request of the one before was still waiting. Sticky.
     """
 

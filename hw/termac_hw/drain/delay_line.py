@@ -18,7 +18,14 @@ class DelayLine(wiring.Component):
     ----------
     shape : Amaranth shape
     cycles : :class:`int`
-        3 .. 17; a LUT RAM has 16 places.
+        3 .. 17. A LUT RAM has 16 places.
+
+    Members
+    -------
+    input : In(shape)
+        Value.
+    output : Out(shape)
+        The value ``cycles`` earlier.
     """
 
     def __init__(self, shape, *, cycles):

@@ -31,25 +31,40 @@ class Drain(wiring.Component):
 
     Members
     -------
-    clear : layer start: empty the residual queues, forget ``overrun``
-    layer : ``DRAIN_LAYER``, constant while results are in the pipeline
-    start : result 0 is valid; result j is taken j cycles later. Starts are at least S cycles apart
-    vector : ``vector_layout``, valid from ``start`` until the next one
-    results : S x signed(result_width)
-    destination : ``destination_layout``, valid for S cycles from ``LATENCY`` cycles after ``start``
+    clear : In(1)
+        Layer start: empty the residual queues, forget ``overrun``.
+    layer : In(DRAIN_LAYER)
+        Fields of the layer descriptor, constant while results are in the pipeline.
+    start : In(1)
+        Result 0 is valid. Result j is taken j cycles later. Starts are at least S cycles apart.
+    vector : In(vector_layout)
+        Record of the vector, valid from ``start`` until the next one.
+    results : In(ArrayLayout(signed(result_width), S))
+        Results of the rows.
+    destination : In(destination_layout)
+        Where the bytes go, valid for S cycles from ``LATENCY`` cycles after ``start``.
     parameter_write : In(MemoryWrite)
-        Channel parameters, ``PARAMETER`` records, from the host.
+        Channel parameters, from the host.
     table_write : In(MemoryWrite)
-        Residual operand tables, from the sequencer.
-    residual_push, residual_data : one bit and ``unit`` bytes per slice, in vector order
-        At most 15 vectors ahead of use, the last slice of a vector before its ``start`` plus
-        ``RESIDUAL_LATENCY`` cycles.
-    write_valid, write_ready : one bit per unit
-        A request is raised S + ``LATENCY`` cycles after ``start`` for a vector with ``sum_last``,
-        ``pool_last`` and ``destination.enable``; it must be granted within S cycles.
-    write_address, write_phase, write_data
-        Word, part of the word, S bytes (row 0 lowest), the same for all units.
-    overrun : a request was not granted in time and its bytes are lost; sticky until ``clear``
+        Operand tables, from the sequencer.
+    residual_push : In(units)
+        A slice of ``unit`` bytes arrives, in vector order. At most 15 vectors ahead of use, the
+        last slice of a vector before its ``start`` plus ``RESIDUAL_LATENCY`` cycles.
+    residual_data : In(ArrayLayout(unsigned(8 * unit), units))
+        The slices.
+    write_valid : Out(units)
+        A request of each unit. It is raised S + ``LATENCY`` cycles after ``start`` for a vector
+        with ``sum_last``, ``pool_last`` and ``destination.enable``.
+    write_ready : In(units)
+        The request of a unit is granted, which must be within S cycles.
+    write_address : Out
+        Word, the same for all units.
+    write_phase : Out
+        Part of the word, the same for all units.
+    write_data : Out(8 * S)
+        Bytes of all units, row 0 lowest.
+    overrun : Out(1)
+        A request was not granted in time and its bytes are lost. Sticky until ``clear``.
     """
 
     module_name = "termac_drain"

@@ -14,13 +14,26 @@ class Handoff(wiring.Component):
     one register per stage is enough: the next stage takes the record in the very cycle in which a
     new one may arrive.
 
+    Parameters
+    ----------
+    layout : shape-like
+        Of a record.
+    count : :class:`int`
+        Stages.
+    delay : :class:`int`
+        Cycles from stage to stage, at least 1.
+    module_name : :class:`str`
+        Name of the module in the Verilog.
+
     Members
     -------
-    start, record
-        Start of stage 0, and its record, valid in that cycle.
-    starts : count bits
+    start : In(1)
+        Start of stage 0.
+    record : In(layout)
+        Record of stage 0, valid with ``start``.
+    starts : Out(count)
         Start of each stage: stage 0 in the cycle after ``start``, stage k ``k * delay`` later.
-    records : count x record
+    records : Out(ArrayLayout(layout, count))
         Record of each stage, valid from its start until its next start.
     """
 

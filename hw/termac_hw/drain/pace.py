@@ -73,6 +73,7 @@ def select(m, values, odd, enables, name):
     chosen = odd.replicate(width)
     for step, (enable, (first, second)) in enumerate(zip(enables, pairs, strict=True)):
         handed = Signal(width, name=f"{name}_{step}")
-        m.d.comb += handed.eq(Mux(enable, (chosen & second) | (~chosen & first), chosen))
+        yes, no = second.as_unsigned(), first.as_unsigned()
+        m.d.comb += handed.eq(Mux(enable, (chosen & yes) | (~chosen & no), chosen))
         chosen = handed
     return chosen

@@ -24,12 +24,15 @@ class Pooling(wiring.Component):
 
     Members
     -------
-    start : value 0 follows in ``LEAD`` cycles, value j is j cycles later
-    vector : ``vector_layout``, valid for S cycles from ``start`` on
-        Fields used: index; pool_first: forget the stored maximum; sum_last: store the new one.
-    value : signed(8)
-    pooled : signed(8)
-        Of value j, j + ``LATENCY`` cycles after ``start``.
+    start : In(1)
+        Value 0 follows in ``LEAD`` cycles, value j is j cycles later.
+    vector : In(vector_layout)
+        Record of the vector, valid for S cycles from ``start`` on. Fields used: ``index``,
+        ``pool_first`` (forget the stored maximum) and ``sum_last`` (store the new one).
+    value : In(signed(8))
+        Value of a position.
+    pooled : Out(signed(8))
+        Maximum up to value j, j + ``LATENCY`` cycles after ``start``.
     """
 
     module_name = "termac_pooling"

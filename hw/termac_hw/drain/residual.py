@@ -28,15 +28,21 @@ class ResidualAdder(wiring.Component):
 
     Members
     -------
-    clear : empty the queues
-    start : value 0 follows in ``LEAD`` cycles, value j is j cycles later
-    complete : take the slices; read S-1 cycles after ``start`` only
-    value : signed(8)
-    residual_push, residual_data : one bit and ``unit`` bytes per slice
-        At most 15 vectors ahead of use; a slice pushed in one cycle can be used in the next.
+    clear : In(1)
+        Empty the queues.
+    start : In(1)
+        Value 0 follows in ``LEAD`` cycles, value j is j cycles later.
+    complete : In(1)
+        Take the slices. Read S-1 cycles after ``start`` only.
+    value : In(signed(8))
+        Operand of the first table.
+    residual_push : In(slices)
+        A slice of ``unit`` bytes arrives, at most 15 vectors ahead of use.
+    residual_data : In(ArrayLayout(unsigned(8 * unit), slices))
+        The slices. One pushed in one cycle can be used in the next.
     table_write : In(MemoryWrite)
         Operand tables, from the sequencer.
-    sum : signed(32)
+    sum : Out(signed(32))
         Of value j, j + ``LATENCY`` cycles after ``start``.
     """
 

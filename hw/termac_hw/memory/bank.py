@@ -63,22 +63,48 @@ class ActivationBank(wiring.Component):
 
     Members
     -------
-    request, request_out : ReadRequest
-        From the engine or the previous bank; to the next bank.
-    pad, residual_pad : signed(8)
-        Stored byte for taps outside the image; for absent residual words.
-    clear, terms, hese, centred : those that the cell's feeders take
-        See :mod:`termac_hw.cells.kinds`.
-    lanes : S lane bundles, see :mod:`termac_hw.cells.kinds`
-    residual_push, residual_word, residual_phase, residual_data
-        A residual slice of alpha bytes.
-    write_valid, write_ready : one bit per requester
+    request : In(ReadRequest)
+        From the engine or the bank before.
+    request_out : Out(ReadRequest)
+        To the next bank, S cycles later.
+    pad : In(8)
+        Stored byte for taps outside the image.
+    residual_pad : In(8)
+        Stored byte for residual words outside the tensor.
+    clear : In(1)
+        Pulse before a layer starts. Only if the cell's feeders take it.
+    terms : In(terms)
+        Terms of a pass, from the layer descriptor. Only if the cell's feeders take it.
+    hese : In(1)
+        Encode activations by HESE instead of NAF. Only if there is an encoder.
+    centred : In(1)
+        Encode activations relative to ``pad``. Only if there is an encoder.
+    lanes : Out(S * lane_bundle_width)
+        Lane bundles of the S columns, see :mod:`termac_hw.cells.kinds`.
+    residual_push : Out(1)
+        A residual slice of alpha bytes is here.
+    residual_word : Out
+        Which of the row tile's output words it belongs to.
+    residual_phase : Out
+        Which part of an output word the row tile fills.
+    residual_data : Out(8 * alpha)
+        The slice.
+    write_valid : In(requesters)
         Requester n writes unit ``n % (alpha/unit)`` of the bank's bytes.
-    write_address, write_data : per requester; word address and ``unit`` bytes
-    host_read, host_read_address, host_data
-        Host read port, usable while the machine is idle: data two cycles after the address.
+    write_ready : Out(requesters)
+        The request is granted.
+    write_address : In(ArrayLayout(unsigned, requesters))
+        Word of each requester.
+    write_data : In(ArrayLayout(unsigned(8 * unit), requesters))
+        Bytes of each requester.
+    host_read : In(1)
+        Read at the host's address. Usable while the machine is idle.
+    host_read_address : In
+        Word to read.
+    host_data : Out(8 * alpha)
+        The word, two cycles after its address.
     host_write : In(MemoryWrite)
-        From the host, one enable per byte; what is read in the cycle of a write is undefined.
+        From the host, one enable per byte. What is read in the cycle of a write is undefined.
     """
 
     module_name = "termac_bank"
@@ -123,19 +149,26 @@ class ActivationBank(wiring.Component):
         m.submodules.words = words = Memory(
             shape=unsigned(8 * config.lanes), depth=config.activation_depth, init=[]
         )
-        read = words.read_port(domain="sync")
-        write = words.write_port(granularity=8)
+        stages = self._request_stages(m)
+        word = self._read(m, words.read_port(), stages[2])
+        self._feed(m, platform, word, stages)
+        self._write(m, words.write_port(granularity=8))
+        return m
 
-        stored = Signal(8 * config.lanes, reset_less=True)
-
-        # The request, delayed by S cycles for the next bank.
+    def _request_stages(self, m):
+        """The request 0 to S cycles later; the last one is for the next bank."""
         stages = [self.request]
-        for _ in range(config.segments):
-            stage = Signal(self.request_layout)
+        for cycle in range(self.config.segments):
+            stage = Signal(self.request_layout, name=f"request_{cycle + 1}")
             m.d.sync += stage.eq(stages[-1])
             stages.append(stage)
         m.d.comb += self.request_out.eq(stages[-1])
+        return stages
 
+    def _read(self, m, read, current):
+        """The word, or padding, that ``current`` asked for two cycles earlier."""
+        lanes = self.config.lanes
+        stored = Signal(8 * lanes, reset_less=True)
         m.d.comb += [
             read.addr.eq(Mux(self.host_read, self.host_read_address, self.request.address)),
             read.en.eq(1),
@@ -143,10 +176,12 @@ class ActivationBank(wiring.Component):
         ]
         # Block RAM is slow: its output goes into a register before anything looks at it.
         m.d.sync += stored.eq(read.data)
-        current = stages[2]  # the request whose word is stored now
-        pad = Mux(current.residual, self.residual_pad, self.pad)
-        word = Signal(8 * config.lanes)
-        m.d.comb += word.eq(Mux(current.pad, Cat(pad for _ in range(config.lanes)), stored))
+        pad = Signal(8)
+        word = Signal(8 * lanes)
+        m.d.comb += [
+            pad.eq(Mux(current.residual, self.residual_pad, self.pad)),
+            word.eq(Mux(current.pad, Cat(pad for _ in range(lanes)), stored)),
+        ]
         m.d.sync += [
             self.residual_push.eq(current.residual),
             self.residual_word.eq(current.word),
@@ -154,9 +189,13 @@ class ActivationBank(wiring.Component):
             self.residual_data.eq(word),
         ]
 
-        # Feeders: what the lanes carry from one word to the next.
+        return word
+
+    def _feed(self, m, platform, word, stages):
+        """Feeders: what the lanes carry from one word to the next."""
+        config = self.config
         kind = cell_kind(config.cell)
-        coded, load = word, current
+        coded, load = word, stages[2]
         if kind.Encoder is not None:
             encoder = kind.Encoder(config)
             m.submodules.encoder = place(encoder, platform, "encoder")
@@ -179,7 +218,9 @@ class ActivationBank(wiring.Component):
             columns.append(feeder.lanes)
         m.d.comb += self.lanes.eq(Cat(columns))
 
-        # Writes: fixed priority, one register between the grant and the memory.
+    def _write(self, m, write):
+        """Writes: fixed priority, one register between the grant and the memory."""
+        config = self.config
         units = config.lanes // config.unit
         address = Signal.like(write.addr, reset_less=True)
         value = Signal(8 * config.unit, reset_less=True)
@@ -205,4 +246,3 @@ class ActivationBank(wiring.Component):
             write.data.eq(Mux(host, self.host_write.data, Cat(value for _ in range(units)))),
             write.en.eq(Mux(host, self.host_write.enable, granted)),
         ]
-        return m

@@ -38,12 +38,19 @@ class WeightBank(wiring.Component):
 
     Members
     -------
-    request, request_out : WeightRequest
-        From the loader or the previous bank; to the next bank, S/shared_rows cycles later.
-    shift, weights
-        To the array, ``LATENCY`` cycles after ``request``: shift enable and S weights.
-    store, place
-        One cycle after the last of the C shifts of a term: store what is shifted, and where.
+    request : In(WeightRequest)
+        From the loader or the bank before.
+    request_out : Out(WeightRequest)
+        To the next bank, S/shared_rows cycles later.
+    shift : Out(1)
+        Shift enable of the array, ``LATENCY`` cycles after ``request``.
+    weights : Out(S * weight_width)
+        Weights of the rows, with ``shift``.
+    store : Out(1)
+        Store what is shifted, one cycle after the last of the C shifts of a term. Only if cells
+        keep terms.
+    place : Out(PLACE_WIDTH)
+        Where to store it. Only if cells keep terms.
     host_write : In(MemoryWrite)
         From the host.
     """
@@ -80,8 +87,8 @@ class WeightBank(wiring.Component):
         stored = Signal(self.weights.shape(), reset_less=True)
         sent = Signal.like(stored, reset_less=True)
         stage = self.request
-        for _ in range(config.segments // config.shared_rows):
-            delayed = Signal(self.request_layout)
+        for cycle in range(config.segments // config.shared_rows):
+            delayed = Signal(self.request_layout, name=f"request_{cycle + 1}")
             m.d.sync += delayed.eq(stage)
             stage = delayed
         m.d.comb += [
