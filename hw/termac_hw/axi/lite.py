@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In
 from termac.arch.registers import REGISTER_ADDRESS_WIDTH, REGISTERS, Access
 
 from termac_hw.axi.burst import Response
-from termac_hw.axi.registers import register_ports
+from termac_hw.axi.registers import register_ports, register_texts
 from termac_hw.axi.signature import AxiLite
 
 __all__ = ["AxiLiteRegisters"]
@@ -39,6 +39,7 @@ class AxiLiteRegisters(wiring.Component):
     """
 
     module_name = "termac_axi_lite"
+    port_texts = register_texts()
 
     def __init__(self, config):
         self.config = config

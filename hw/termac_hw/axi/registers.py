@@ -4,7 +4,7 @@ from amaranth.hdl import Shape
 from amaranth.lib.wiring import In, Out
 from termac.arch.registers import REGISTERS, Access
 
-__all__ = ["register_ports"]
+__all__ = ["register_ports", "register_texts"]
 
 
 def register_ports(config):
@@ -34,3 +34,13 @@ def register_ports(config):
             else:
                 ports[name] = Out(width, init=resets[field.name])
     return ports
+
+
+def register_texts():
+    """What the documentation says of the registers that are one port, by the port's name."""
+    return {
+        register.port(field): register.doc
+        for register in REGISTERS.values()
+        for field in register.fields.fields
+        if len(register.fields.fields) == 1 and not register.is_constant
+    }

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 from termac.arch.registers import COUNTERS, LOG_ENTRIES
 
-from termac_hw.axi.registers import register_ports
+from termac_hw.axi.registers import register_ports, register_texts
 
 __all__ = ["Counters"]
 
@@ -39,6 +39,9 @@ class Counters(wiring.Component):
     """
 
     module_name = "termac_counters"
+    port_texts = register_texts() | {
+        f"count_{name}": f"the cycle is one of {name}" for name in COUNTERS
+    }
 
     def __init__(self, config):
         self.config = config

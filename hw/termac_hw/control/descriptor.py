@@ -9,6 +9,11 @@ from termac_hw.layouts import field_shape
 __all__ = ["Descriptor", "LayerControl", "connect_fields"]
 
 
+_FIELD_TEXTS = {
+    field.name: field.doc or field.name.replace("_", " ") for field in DESCRIPTOR_FIELDS.fields
+}
+
+
 class Descriptor(wiring.Signature):
     """Fields of :data:`termac.arch.DESCRIPTOR` by name, seen from the sequencer.
 
@@ -21,6 +26,8 @@ class Descriptor(wiring.Signature):
     -------
     One ``Out`` of the field's shape per name, in the order of the descriptor.
     """
+
+    port_texts = _FIELD_TEXTS
 
     def __init__(self, names):
         wanted = set(names)

@@ -4,7 +4,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from amaranth.lib import stream
+from amaranth.lib import stream, wiring
 
 __all__ = ["PortText", "contract", "describe"]
 
@@ -33,13 +33,14 @@ def describe(component):
     """What is said of a component's ports: the first sentences of the entries in *Members*.
 
     Ports of an interface are looked up in the docstring of its signature. An entry without a
-    sentence gives its type.
+    sentence gives its type. A component or a signature that derives its ports from data may
+    have a dict ``port_texts`` from port to what is said of it instead.
 
     Returns
     -------
     dict from path of a port, as ``signature.flatten`` gives it, to PortText
     """
-    own = members(type(component))
+    own = _known(component)
     texts = {}
     for path, _member, _value in component.signature.flatten(component):
         first, *rest = path
@@ -50,9 +51,17 @@ def describe(component):
         for name in rest[:-1]:
             signature = signature.signature.members[name]
         signature = signature.signature
-        table = _STREAM if isinstance(signature, stream.Signature) else members(type(signature))
+        if isinstance(signature, wiring.FlippedSignature):
+            signature = signature.flip()
+        table = _STREAM if isinstance(signature, stream.Signature) else _known(signature)
         texts[path] = PortText(table.get(rest[-1], ""), str(first), own.get(first, ""))
     return texts
+
+
+def _known(described):
+    """Texts by name, of a component or a signature."""
+    texts = getattr(described, "port_texts", {})
+    return members(type(described)) | {name: _sentence(text) for name, text in texts.items()}
 
 
 def members(cls):

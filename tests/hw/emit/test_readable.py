@@ -9,6 +9,8 @@ from termac_hw.emit import emit_verilog
 
 NET = re.compile(r"^ *(input |output )?(?:wire|reg) (?:\[\d+:\d+\] )?(\w+)", re.M)
 
+PORT = re.compile(r"^  (?:input|output) .*", re.M)
+
 
 @pytest.fixture(scope="module", params=["tiny", "term-pair"])
 def verilog(request):
@@ -35,3 +37,11 @@ def test_modules_say_what_they_do(verilog):
     above = re.findall(r"^(.*)\nmodule (\w+)\(", verilog, re.M)
     assert len(above) >= 24
     assert [name for line, name in above if not line.startswith("// ")] == []
+
+
+def test_every_port_has_a_line_and_a_comment(verilog):
+    headers = re.findall(r"^module (\w+)\((.*?)^\);", verilog, re.M | re.S)
+    assert len(headers) >= 24
+    ports = [(name, line) for name, text in headers for line in PORT.findall(text)]
+    assert len(ports) > 300
+    assert [port for port in ports if "  // " not in port[1]] == []
