@@ -11,7 +11,7 @@ from termac.compress.combine.prune import combine_network
 from termac.compress.quantize.quality import measure_quality
 from termac.compress.terms.allowance import MORE, Allowance
 from termac.compress.terms.network import fit_terms
-from termac.errors import ConfigError, InputError
+from termac.errors import CapacityError, ConfigError, InputError
 from termac.examples import MODELS
 from termac.examples.datasets import digits
 from termac.flow.pack import pack
@@ -142,3 +142,12 @@ def test_filters_of_very_different_scale_are_equalized_with_a_note(model, sample
     spread = measure_quality(wide, quantize(wide, samples), samples).signal_to_noise[output]
     assert heard > spread + 10
     assert not plain.notes
+
+
+def test_dense_cycles_are_known_where_the_dense_network_is_too_large(model, samples):
+    small = replace(DEMO, name="small", weight_depth=400)
+    packed = pack(model, small, samples, combine=1)
+    graph = quantize(model, samples)
+    with pytest.raises(CapacityError):
+        compile_graph(graph, small)
+    assert packed.dense_image.cycles == compile_graph(graph, DEMO).cycles

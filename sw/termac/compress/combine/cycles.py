@@ -20,14 +20,14 @@ from termac.compress.quantize.quantize import quantize
 from termac.errors import ConfigError
 from termac.graph import FloatGraph
 
-__all__ = ["ROOM", "Budget", "find_budget"]
+__all__ = ["ROOM", "CycleBudget", "find_budget"]
 
 ROOM = 1 << 20
 """Words of weight memory while formats are chosen: the dense network need not fit."""
 
 
 @dataclass(frozen=True, eq=False)
-class Budget:
+class CycleBudget:
     """What a network may keep.
 
     Parameters
@@ -63,7 +63,7 @@ def find_budget(
     cycles: int | None = None,
     passes: int | Mapping[str, int] | None = None,
     grouping: Grouping | None = None,
-) -> Budget:
+) -> CycleBudget:
     """Share cycles among the layers of a network, or take passes as they are given.
 
     Parameters
@@ -106,12 +106,14 @@ def find_budget(
 
     if grouping is not None:
         formats = choose_formats(integers, roomy, grouping=grouping)
-        return Budget(formats, *share(formats), {k: list(v) for k, v in grouping.orders.items()})
+        return CycleBudget(
+            formats, *share(formats), {k: list(v) for k, v in grouping.orders.items()}
+        )
     formats = choose_formats(integers, roomy)
     _, chosen = share(formats)
     orders = find_orders(formats, worth.weights, chosen)
     formats = choose_formats(integers, roomy, grouping=formats.grouping(orders))
-    return Budget(formats, *share(formats), orders)
+    return CycleBudget(formats, *share(formats), orders)
 
 
 def _given(packings: list[Packing], passes: int | Mapping[str, int] | None) -> dict[str, int]:
