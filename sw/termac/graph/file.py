@@ -168,6 +168,8 @@ def _value(hint: Any, value: Any) -> Any:
         return tuple(_value(item, part) for item, part in zip(items, value, strict=True))
     if type(value) is not hint and not (hint is float and type(value) is int):
         raise ValueError(f"{_SCALARS[hint]} expected, not {value!r}")
+    if hint is int and not -(1 << 31) <= value < 1 << 31:
+        raise ValueError("integer beyond 32 bits")
     return value
 
 
