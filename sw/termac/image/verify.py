@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from termac.arch import DecodedLayer, Opcode
+from termac.arch import DESCRIPTOR_FIELDS, DESCRIPTOR_WORDS, DecodedLayer, Opcode
 from termac.arch.program import HEADER, descriptors
 from termac.arch.registers import REGISTERS
 from termac.image.image import Image, LayerInfo
@@ -38,10 +38,7 @@ def check_image(image: Image) -> None:
     for layer in image.layers:
         _check_program(layer, decoded[layer.first_descriptor :][: layer.descriptors], image)
     if image.cycles > MOST_CYCLES:
-        raise ValueError(
-            f"program: it takes {image.cycles:,} cycles, more than the watchdog can count "
-            f"({MOST_CYCLES:,})"
-        )
+        raise ValueError(_too_long(f"{image.cycles:,}"))
 
 
 def decode_program(program: Iterable[int]) -> list[DecodedLayer]:
@@ -52,6 +49,7 @@ def decode_program(program: Iterable[int]) -> list[DecodedLayer]:
     ValueError
         If the words are no program, or of more than :data:`MOST_PASSES` passes.
     """
+    _check_duration([int(word) for word in program])
     decoded: list[DecodedLayer] = []
     passes = 0
     for descriptor in descriptors(program):
@@ -60,6 +58,23 @@ def decode_program(program: Iterable[int]) -> list[DecodedLayer]:
         if not descriptor.passes or passes > MOST_PASSES:
             raise ValueError(f"program: descriptor {len(decoded) - 1} has too few or many passes")
     return decoded
+
+
+def _check_duration(words: Sequence[int]) -> None:
+    """Refuse counts that no watchdog outlives, before their passes are looked for."""
+    least = 0
+    for address in range(1, len(words) - DESCRIPTOR_WORDS, DESCRIPTOR_WORDS):
+        if HEADER.unpack_one(words[address])["opcode"] != Opcode.LAYER:
+            break
+        record = words[address : address + DESCRIPTOR_WORDS]
+        values = DESCRIPTOR_FIELDS.unpack_one(sum(w << 32 * i for i, w in enumerate(record)))
+        least += values["row_tiles"] * values["passes"] * values["vectors"] * values["time"]
+    if least > MOST_CYCLES:
+        raise ValueError(_too_long(f"at least {least:,}"))
+
+
+def _too_long(cycles: str) -> str:
+    return f"program: it takes {cycles} cycles, more than the watchdog can count ({MOST_CYCLES:,})"
 
 
 def _check_memories(image: Image) -> None:
