@@ -68,6 +68,7 @@ def test_planes_reach_the_column_after_the_latency(lanes, segments):
                         )
                         token = (swap and plane == 0) << lanes
                         expected[cycle + bank.LATENCY + plane, step] = bits | token
+                assert not ctx.get(bank.residual_push)
                 value = ctx.get(bank.lanes)
                 for segment in range(segments):
                     observed[cycle, segment] = value >> (segment * (lanes + 1)) & (
@@ -155,6 +156,25 @@ def test_every_write_request_is_granted_within_s_cycles():
 
     simulate(bank, process)
     assert len(written) > 40
+
+
+def test_a_write_happens_once():
+    bank = ActivationBank(make_config())
+
+    async def process(ctx):
+        ctx.set(bank.write_address[0], 7)
+        ctx.set(bank.write_data[0], 0x11111111)
+        ctx.set(bank.write_valid, 1)
+        await ctx.tick()
+        ctx.set(bank.write_valid, 0)
+        await ctx.tick().repeat(2)
+        await fill(ctx, bank, [0x22222222] * 32)
+        ctx.set(bank.host_read, 1)
+        ctx.set(bank.host_read_address, 7)
+        await ctx.tick().repeat(4)
+        assert ctx.get(bank.host_data) == 0x22222222
+
+    simulate(bank, process)
 
 
 def test_host_write_honours_byte_enables():
