@@ -113,16 +113,6 @@ class Traits(ABC):
         """Whether a cell stores terms of all lanes."""
         return self.terms > 0
 
-    @property
-    def splits_data(self) -> bool:
-        """Whether activations are encoded into terms before the array."""
-        return self.data_terms > 0
-
-    @property
-    def serial_sums(self) -> bool:
-        """Whether partial sums travel bit by bit."""
-        return self.sum_width(0) > 0
-
     @abstractmethod
     def weight_layout(self, lane_width: int) -> Layout:
         """What a cell gets from one weight word, at most 16 bits.

@@ -94,7 +94,7 @@ def _loader_addresses(config: Config) -> Iterator[Case]:
         yield from _field(
             config, ADDRESS, {"parameters": last}, {"parameters": last + 1}, row_tiles=count
         )
-    for terms in (3, TERMS) if config.kind.keeps_terms else (0,):
+    for terms in (3, TERMS) if config.kind.terms else (0,):
         each = {"terms": terms} if terms else {}
         last = config.weight_depth - tile_words(config, terms)
         yield from _field(config, ADDRESS, {"weights": last}, {"weights": last + 1}, **each)
@@ -188,8 +188,8 @@ def _residuals(config: Config) -> Iterator[Case]:
     )  # fmt: skip
     shortest = config.segments + words
     each = {"beats": 1} if config.cell == "bit_plane" else {}
-    each = {"terms": 1} if config.kind.keeps_terms else each
-    if not config.kind.serial_sums or shortest > 8:
+    each = {"terms": 1} if config.kind.terms else each
+    if config.cell != "bit_serial" or shortest > 8:
         yield from _field(
             config, GEOMETRY, {"last_time": shortest}, {"last_time": shortest - 1},
             **with_residual, **each,
@@ -203,10 +203,10 @@ def _geometry(config: Config) -> Iterator[Case]:
         yield from _field(config, GEOMETRY, {name: 1}, {name: 0}, **given)
     segments = config.segments
     beats = {8}
-    if not config.kind.serial_sums:
-        beats = {1, TERMS if config.kind.keeps_terms else 8}
+    if config.cell != "bit_serial":
+        beats = {1, TERMS if config.kind.terms else 8}
     for count in sorted(beats):
-        each = {"terms" if config.kind.keeps_terms else "beats": count}
+        each = {"terms" if config.kind.terms else "beats": count}
         for name in ("time", "last_time"):
             least = max(count, segments)
             yield from _field(config, GEOMETRY, {name: least}, {name: least - 1}, **each)
@@ -219,16 +219,16 @@ def _budget(config: Config) -> Iterator[Case]:
     """Terms, terms of data and the beats that go with them."""
     kind = config.kind
     long = {"time": 127, "last_time": 127}
-    if kind.serial_sums:
+    if config.cell == "bit_serial":
         for beats in (0, 7, 9):
             yield from _field(config, BUDGET, {"beats": 8}, {"beats": beats}, **long)
-    if not kind.keeps_terms:
+    if not kind.terms:
         return
     for terms in (TERMS_AHEAD, TERMS_AHEAD + 1):
         layer = good(config, terms=terms, passes=2, row_tiles=2)
         yield Case(f"{terms} terms in four passes", [layer], layer=1)
-    for data_terms in (1, DATA_TERMS) if kind.splits_data else (1,):
-        each = long | ({"data_terms": data_terms} if kind.splits_data else {})
+    for data_terms in (1, DATA_TERMS) if kind.data_terms else (1,):
+        each = long | ({"data_terms": data_terms} if kind.data_terms else {})
         for terms, beyond in ((1, 0), (TERMS, TERMS + 1)):
             yield from _field(config, BUDGET, {"terms": terms}, {"terms": beyond}, **each)
             for beats in (terms * data_terms - 1, terms * data_terms + 1):
@@ -236,7 +236,7 @@ def _budget(config: Config) -> Iterator[Case]:
                     yield from _field(
                         config, BUDGET, {"terms": terms}, {"beats": beats}, **each
                     )  # fmt: skip
-    if kind.splits_data:
+    if kind.data_terms:
         for terms in (1, 5):
             for data_terms, beyond in ((1, 0), (DATA_TERMS, DATA_TERMS + 1)):
                 legal, wrong = {"data_terms": data_terms}, {"data_terms": beyond}

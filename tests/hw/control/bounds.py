@@ -124,10 +124,10 @@ def good(config: Config, *, each_pass=None, tap=None, **changes: int) -> Layer:
     tap : changes of every tap; they read the vector's origin
     """
     kind = config.kind
-    terms = changes.get("terms", 2) if kind.keeps_terms else 0
-    data_terms = changes.get("data_terms", 1) if kind.splits_data else 0
-    beats = 8 if kind.serial_sums else 3
-    if kind.keeps_terms:
+    terms = changes.get("terms", 2) if kind.terms else 0
+    data_terms = changes.get("data_terms", 1) if kind.data_terms else 0
+    beats = 8 if config.cell == "bit_serial" else 3
+    if kind.terms:
         beats = terms * max(1, data_terms)
     beats = changes.get("beats", beats)
     residual = changes.get("residual", 0)

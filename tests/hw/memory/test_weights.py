@@ -33,7 +33,7 @@ def test_words_are_shifted_stored_and_handed_on_in_their_cycles(cell, shared_row
     requests = []
     for _ in range(CYCLES):
         request = {"address": rng.randrange(config.weight_depth), "valid": rng.randrange(2)}
-        if config.kind.keeps_terms:
+        if config.kind.terms:
             request |= {"store": rng.randrange(2), "place": rng.randrange(16)}
         requests.append(request)
     hop = config.segments // config.shared_rows
@@ -53,7 +53,7 @@ def test_words_are_shifted_stored_and_handed_on_in_their_cycles(cell, shared_row
                 if then["valid"]:
                     assert ctx.get(bank.weights) == words[then["address"]], cycle
                     shifted += 1
-            if config.kind.keeps_terms and cycle > WEIGHT_LATENCY:
+            if config.kind.terms and cycle > WEIGHT_LATENCY:
                 then = requests[cycle - WEIGHT_LATENCY - 1]
                 assert ctx.get(bank.store) == (then["valid"] and then["store"]), cycle
                 if ctx.get(bank.store):
@@ -63,4 +63,4 @@ def test_words_are_shifted_stored_and_handed_on_in_their_cycles(cell, shared_row
 
     simulate(bank, process)
     assert shifted > CYCLES // 4
-    assert stored > CYCLES // 8 or not config.kind.keeps_terms
+    assert stored > CYCLES // 8 or not config.kind.terms
