@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -14,6 +14,12 @@ from termac.cli.options import labels_option
 from termac.cli.warn import strict_option, warn
 from termac.files import check_writable_file, load_array, save_array
 from termac.report.console import progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from termac.device import Result
+    from termac.image import Image
 
 __all__ = ["simulate"]
 
@@ -76,24 +82,14 @@ def simulate(
     labels_path: Path | None, strict: bool, reporter: Reporter,
 ) -> None:  # fmt: skip
     """Run an image on a batch of inputs."""
-    if waves is not None and engine != "verilator":
-        raise click.UsageError("--waves needs --engine verilator")
-    if waves_images is not None and waves is None:
-        raise click.UsageError("--waves-images goes with --waves")
     check_writable_file(output_path, "--output")
-    if waves is not None:
-        check_writable_file(waves, "--waves")
-        from termac_sim.waves import wave_format
-
-        wave_format(waves)
+    _check_waves(waves, waves_images, engine)
     from termac.arch import load_config
 
     config = load_config(config_name) if config_name else None
     samples = load_array(input_path, "input")
     labels = load_array(labels_path, "labels") if labels_path else None
 
-    from termac.device import GoldenDevice
-    from termac.device.compare import compare
     from termac.flow.accuracy import Labelled, accuracy_notes, measure_answers
     from termac.graph import golden
     from termac.graph.inputs import clip_input
@@ -105,18 +101,7 @@ def simulate(
     x, finding = clip_input(image.graph, samples, quantized=quantized)
     warnings = [] if finding is None else [finding]
     warn(warnings, strict=strict)
-    if engine == "golden":
-        with progress(f"Golden model of {image.graph.name}"):
-            result = GoldenDevice(image).run(x, tensors=check)
-    else:
-        simulated_device = import_simulated_device()
-        with progress(f"Building the simulator of {image.config.name}"):
-            device = simulated_device(image, waves=waves, waves_images=waves_images or 1)
-        with progress(f"Simulating {image.graph.name}") as advance:
-            result = device.run(x, tensors=check, progress=advance)
-    if check:
-        with progress("Comparing every layer"):
-            compare(image, result, golden.run(image.graph, x))
+    result = _run(image, x, engine, check=check, waves=waves, waves_images=waves_images or 1)
     real = golden.dequantize_output(image.graph, result.outputs)
     accuracy = None if given is None else measure_answers({"packed": real}, given)
     if raw:
@@ -160,3 +145,40 @@ def simulate(
         "warnings": warnings,
     }
     reporter.show(facts, tables)
+
+
+def _check_waves(waves: Path | None, waves_images: int | None, engine: str) -> None:
+    """Refuse options of waves that contradict each other, or a file that cannot be written."""
+    if waves_images is not None and waves is None:
+        raise click.UsageError("--waves-images goes with --waves")
+    if waves is None:
+        return
+    if engine != "verilator":
+        raise click.UsageError("--waves needs --engine verilator")
+    check_writable_file(waves, "--waves")
+    from termac_sim.waves import wave_format
+
+    wave_format(waves)
+
+
+def _run(
+    image: Image, x: NDArray[np.int8], engine: str, *,
+    check: bool, waves: Path | None, waves_images: int,
+) -> Result:  # fmt: skip
+    """Run a batch with progress, and compare every layer if asked to."""
+    from termac.device import GoldenDevice, compare
+    from termac.graph import golden
+
+    if engine == "golden":
+        with progress(f"Golden model of {image.graph.name}"):
+            result = GoldenDevice(image).run(x, tensors=check)
+    else:
+        simulated_device = import_simulated_device()
+        with progress(f"Building the simulator of {image.config.name}"):
+            device = simulated_device(image, waves=waves, waves_images=waves_images)
+        with progress(f"Simulating {image.graph.name}") as advance:
+            result = device.run(x, tensors=check, progress=advance)
+    if check:
+        with progress("Comparing every layer"):
+            compare(image, result, golden.run(image.graph, x))
+    return result
