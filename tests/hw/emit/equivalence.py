@@ -152,13 +152,14 @@ def _plain(name):
 def _register_ports(side, common):
     """Ports in place of registers, one a bit: ``NAME.BIT.state`` and ``NAME.BIT.next``."""
     names = {}
-    for name in sorted(common):
+    own = sorted(side["nets"].keys() - common)  # of registers that the other side has dropped
+    for name in [*sorted(common), *own]:
         for index, bit in enumerate(side["nets"][name]["bits"]):
             names.setdefault(bit, f"{name}.{index}")
     ports = {}
     for outputs, inputs in side["registers"]:
         for output, given in zip(outputs, inputs, strict=True):
-            assert output in names, "a register has no name that both sides know"
+            assert output in names, "a register has no name"
             ports[f"{names[output]}.state"] = {"direction": "input", "bits": [output]}
             ports[f"{names[output]}.next"] = {"direction": "output", "bits": [given]}
     return ports
