@@ -14,6 +14,7 @@ from termac.compile import Grouping, compile_graph
 from termac.compress.terms.allowance import MORE, Allowance, more_for, needs_more
 from termac.errors import CapacityError
 from termac.graph import Conv, Graph, Terms
+from termac.image import channel_groups
 from termac.image.summary import memory_rows
 from termac.terms.digits import limit
 from termac.terms.schedule import HIGHEST, spread
@@ -175,16 +176,22 @@ def _terms_of(node: Conv, graph: Graph, config: Config, terms: int) -> Conv:
 
 
 def _pruned(graph: Graph, config: Config, selects: int) -> Graph:
-    """The network with so many weights of each combined column and row, the largest."""
+    """The network with the largest weights of every filter, tap and combined column left.
+
+    ``selects`` of them stay. The lanes of a column are not neighbours: see
+    :func:`termac.image.channel_groups`.
+    """
 
     def prune(node: Conv) -> Conv:
-        channels = node.weights.shape[3]
-        pads = ((0, 0), (0, 0), (0, 0), (0, -channels % config.lanes))
-        padded = np.pad(node.weights, pads)
-        groups = padded.reshape(-1, config.lanes).copy()
-        order = np.argsort(-np.abs(groups.astype(np.int16)), axis=1, kind="stable")
-        np.put_along_axis(groups, order[:, selects:], 0, axis=1)
-        return replace(node, weights=groups.reshape(padded.shape)[..., :channels])
+        weights = node.weights.copy()
+        columns = channel_groups(weights.shape[3], config)
+        for column in np.unique(columns):
+            lanes = np.flatnonzero(columns == column)
+            part = weights[..., lanes]
+            order = np.argsort(-np.abs(part.astype(np.int16)), axis=-1, kind="stable")
+            np.put_along_axis(part, order[..., selects:], 0, axis=-1)
+            weights[..., lanes] = part
+        return replace(node, weights=weights)
 
     return _with_weights(graph, prune)
 
