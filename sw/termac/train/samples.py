@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from termac.errors import InputError
 
 __all__ = ["Samples", "as_array", "sample_shape"]
 
-Samples = NDArray[np.generic] | torch.Tensor
+Samples: TypeAlias = "NDArray[np.generic] | torch.Tensor"
 """[N, ...] in the model's own layout."""
 
 
@@ -26,7 +27,7 @@ def as_array(samples: Samples) -> NDArray[np.generic]:
     """
     if isinstance(samples, torch.Tensor):
         samples = samples.detach().cpu().numpy()
-    array = np.asarray(samples)
+    array: NDArray[np.generic] = np.asarray(samples)
     if array.ndim < 2:
         raise InputError(f"samples must have a batch axis, [N, ...], not shape {array.shape}")
     return array
